@@ -1,0 +1,35 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test test-full test-gpu lint bench clean
+
+demo: $(READY)
+	$(BIN)/pertcore demo --out demo-report
+
+test: lint
+	$(BIN)/pytest -n 2 --dist loadfile
+
+test-full: lint
+	PERTCORE_FULL=1 $(BIN)/pytest -n 2 --dist loadfile
+
+test-gpu: $(READY)
+	$(BIN)/pytest tests/gpu
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	sh tests/typecheck.sh $(BIN)
+
+bench: $(READY)
+	$(BIN)/python -m bench.kernels
+	$(BIN)/python -m bench.attacks
+
+$(READY): pyproject.toml setup.py constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all,dev]'
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info demo-report .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,1 @@
+"""Adapters: a framework comes in as an oracle."""

@@ -1,0 +1,1 @@
+"""ONNX: the graph differentiated into graphs that ONNX Runtime runs."""

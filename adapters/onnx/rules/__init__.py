@@ -1,0 +1,1 @@
+"""One file a family of operators; a rule reads like its formula."""

@@ -1,0 +1,1 @@
+"""Benchmarks: never timed tests; they print machine, sizes, spread and the limit."""

@@ -1,0 +1,1 @@
+"""Array kernels: a NumPy definition and its faster versions, a catalogue row each."""

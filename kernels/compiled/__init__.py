@@ -1,0 +1,1 @@
+"""The Numba version of each kernel."""

@@ -1,0 +1,1 @@
+"""The command line: parses, reports, exits; the work is done elsewhere."""

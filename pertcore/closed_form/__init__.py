@@ -1,0 +1,1 @@
+"""Answers that can be checked exactly: steps, projections, losses, random points, subsets."""

@@ -1,0 +1,1 @@
+"""Bundled models and evaluation data of `pertcore demo`."""

@@ -1,0 +1,112 @@
+"""What an attack returns: plain data, re-verified on the user's own model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+
+from pertcore.oracle import Array, Calls
+
+
+class Status(IntEnum):
+    """How a sample ended; `ADVICE` says what to do about it."""
+
+    OK = 0
+    MAX_STEPS = 1
+    ZERO_GRADIENT = 2
+    NONFINITE = 3
+    INFEASIBLE = 4
+    NOT_ADVERSARIAL = 5
+    CLEAN_ERROR = 6
+
+
+ADVICE = {
+    Status.OK: "Success, verified on the model.",
+    Status.MAX_STEPS: "Not fooled when the steps ran out: raise steps, restarts or eps.",
+    Status.ZERO_GRADIENT: "The gradient is zero: the output is flat or saturated here; try the "
+    "margin loss, logits instead of softmax, a dither, or random restarts.",
+    Status.NONFINITE: "The model or its gradient is NaN or infinite here: check the input scale "
+    "and the model.",
+    Status.INFEASIBLE: "Inside box and frozen features no perturbation reaches the other side of "
+    "the linear model: widen the bounds or free more features.",
+    Status.NOT_ADVERSARIAL: "A perturbation was found, but not inside the budget: raise eps.",
+    Status.CLEAN_ERROR: "Misclassified without any perturbation; returned as it is.",
+}
+
+
+@dataclass(frozen=True)
+class AttackResult:
+    """Adversarial examples and what is known about them; n samples, arrays of the caller's kind.
+
+    x_adv, delta: (n, *sample), delta = float64(x_adv) - float64(x); success: (n,) bool;
+    status: (n,) of `Status`; norms: (n,) float64 norm of delta; margin: (n,) float64, below
+    zero where fooled, NaN for regression; before, after: (n,) predicted class, -1 for
+    regression; loss_before, loss_after: (n,) the loss the attack was given; calls: model runs
+    per sample, summed; seconds: wall time; exact: whether every derivative was exact; warnings:
+    sentences on how the result could be wrong; settings: the arguments that repeat it.
+    """
+
+    x_adv: Any
+    delta: Any
+    success: Array
+    status: Array
+    norms: Array
+    margin: Array
+    before: Array
+    after: Array
+    loss_before: Array
+    loss_after: Array
+    calls: Calls
+    seconds: float
+    exact: bool
+    task: str
+    warnings: tuple[str, ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def attackable(self) -> Array:
+        """(n,) bool: the samples that were right before the attack."""
+        return self.status != Status.CLEAN_ERROR
+
+    @property
+    def fooling_ratio(self) -> float:
+        """Share of correctly classified samples that were fooled; NaN when there is none."""
+        right = int(np.count_nonzero(self.attackable))
+        return float(np.count_nonzero(self.success) / right) if right else float("nan")
+
+    @property
+    def robust_accuracy(self) -> float:
+        """Share of all samples that stay right; a clean error counts as not robust."""
+        kept = self.attackable & ~self.success
+        return float(np.mean(kept)) if len(kept) else float("nan")
+
+    def summary(self) -> dict[str, Any]:
+        """The figures of the table that `print(result)` shows."""
+        fooled = self.norms[self.success]
+        n = len(self.success)
+        return {
+            "attack": self.settings.get("attack"),
+            "norm": self.settings.get("norm"),
+            "samples": n,
+            "clean errors": int(np.count_nonzero(~self.attackable)),
+            "fooled": int(np.count_nonzero(self.success)),
+            "fooling ratio": self.fooling_ratio,
+            "robust accuracy": self.robust_accuracy,
+            "median norm of the fooled": float(np.median(fooled)) if len(fooled) else float("nan"),
+            "forward per sample": self.calls.f / n if n else 0.0,
+            "backward per sample": self.calls.vjp / n if n else 0.0,
+            "seconds": self.seconds,
+            "derivatives": "exact" if self.exact else "approximated",
+        }
+
+    def __str__(self) -> str:
+        rows = [(k, f"{v:.4g}" if isinstance(v, float) else str(v)) for k, v in self.summary().items()]
+        ended = [
+            (f"status {Status(code).name}", f"{count}  {ADVICE[Status(code)]}")
+            for code, count in zip(*np.unique(self.status, return_counts=True), strict=True)
+        ]
+        lines = [f"{name:<26} {value}" for name, value in rows + ended]
+        return "\n".join(lines + [f"warning: {text}" for text in self.warnings])

@@ -1,0 +1,1 @@
+"""Iterations that see a model only as an oracle."""
