@@ -9,6 +9,14 @@ def mapped(folder: str) -> list[str]:
 
 
 setup(
-    packages=[*find_packages(include=["pertcore", "pertcore.*"]), *mapped("adapters"), *mapped("kernels")],
-    package_dir={"pertcore": "pertcore", "pertcore.adapters": "adapters", "pertcore.kernels": "kernels"},
+    packages=[
+        *find_packages(include=["pertcore", "pertcore.*"]),
+        *mapped("adapters"),
+        *mapped("kernels"),
+    ],
+    package_dir={
+        "pertcore": "pertcore",
+        "pertcore.adapters": "adapters",
+        "pertcore.kernels": "kernels",
+    },
 )

@@ -23,7 +23,9 @@ def as_numpy(values: Any, name: str) -> tuple[NDArray[Any], Callable[[NDArray[An
     try:
         array = np.asarray(values)
     except ValueError:
-        raise InputError(f"{name}: expected a rectangular array of numbers, got a ragged list") from None
+        raise InputError(
+            f"{name}: expected a rectangular array of numbers, got a ragged list"
+        ) from None
     if array.dtype.kind not in "biuf":
         raise InputError(f"{name} has dtype {array.dtype}: expected numbers")
     return array, lambda result: result
@@ -32,7 +34,9 @@ def as_numpy(values: Any, name: str) -> tuple[NDArray[Any], Callable[[NDArray[An
 def _from_dlpack(values: Any) -> tuple[NDArray[Any], Callable[[NDArray[Any]], Any]]:
     detached = values.detach() if hasattr(values, "detach") else values
     on_host = detached.cpu() if hasattr(detached, "cpu") else detached
-    on_host = on_host.get() if hasattr(on_host, "get") and not hasattr(on_host, "detach") else on_host
+    on_host = (
+        on_host.get() if hasattr(on_host, "get") and not hasattr(on_host, "detach") else on_host
+    )
     framework = sys.modules[type(values).__module__.split(".")[0].removesuffix("lib")]
     device = getattr(values, "device", None)
 
@@ -40,4 +44,6 @@ def _from_dlpack(values: Any) -> tuple[NDArray[Any], Callable[[NDArray[Any]], An
         there = framework.from_dlpack(np.ascontiguousarray(result))
         return there.to(device) if hasattr(there, "to") and device is not None else there
 
-    return np.asarray(np.from_dlpack(on_host) if not isinstance(on_host, np.ndarray) else on_host), restore
+    return np.asarray(
+        np.from_dlpack(on_host) if not isinstance(on_host, np.ndarray) else on_host
+    ), restore

@@ -103,7 +103,9 @@ class AttackResult:
         }
 
     def __str__(self) -> str:
-        rows = [(k, f"{v:.4g}" if isinstance(v, float) else str(v)) for k, v in self.summary().items()]
+        rows = [
+            (k, f"{v:.4g}" if isinstance(v, float) else str(v)) for k, v in self.summary().items()
+        ]
         ended = [
             (f"status {Status(code).name}", f"{count}  {ADVICE[Status(code)]}")
             for code, count in zip(*np.unique(self.status, return_counts=True), strict=True)

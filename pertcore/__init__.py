@@ -1,0 +1,43 @@
+"""pertcore: worst-case input perturbations of any learned function, from its derivatives."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+PUBLIC = {
+    "attack": "pertcore.attacks.run",
+    "attacks": "pertcore.attacks",
+    "from_onnx": "pertcore.adapters.onnx.adapter",
+    "differentiate": "pertcore.adapters.onnx.differentiate",
+    "from_function": "pertcore.adapters.function",
+    "from_matrix": "pertcore.adapters.matrix",
+    "from_network": "pertcore.adapters.network",
+    "normalized": "pertcore.adapters.normalized",
+    "ensemble": "pertcore.adapters.ensemble",
+    "testing": "pertcore.testing",
+    "Calls": "pertcore.oracle",
+    "Status": "pertcore.result",
+    "AttackResult": "pertcore.result",
+}
+
+__all__ = ["__version__", *PUBLIC]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in PUBLIC:
+        raise AttributeError(f"module 'pertcore' has no attribute {name!r}")
+    module = import_module(PUBLIC[name])
+    found = (
+        module
+        if PUBLIC[name].endswith(f".{name}") and not hasattr(module, name)
+        else getattr(module, name)
+    )
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
