@@ -20,9 +20,11 @@ COMPILED = "pertcore.kernels.compiled."
 class Row:
     """One kernel: `definition` and `numba` are "file:function" below their folders.
 
-    `cases` names a function in tests/kernels/cases.py: (rng, n, d, dtype) -> list of argument
-    tuples without the trailing `out` arrays. `moved` is the count of d-sized arrays that must be
-    read or written, for the bandwidth figure. `ulps` bounds how far the versions may differ.
+    `cases` is "file:function" below tests/kernels/: (rng, n, d, dtype) -> list of (args, outs),
+    the arguments and then the result arrays that a version writes; its first entry is timed.
+    `moved` is the count of d-sized arrays that must be read or written, for the bandwidth figure.
+    `ulps` bounds how far the versions may differ, in units of the last place of the row's
+    largest entry; 0 means equal values.
     """
 
     name: str
@@ -33,7 +35,11 @@ class Row:
     ulps: int = 0
 
 
-ROWS: dict[str, Row] = {row.name: row for row in ()}
+GEOMETRY = (
+    Row("dual_step_inf", "steps:dual_step_inf", "steps:dual_step_inf", "cases:gradients", 2),
+)
+DATA_ROWS: tuple[Row, ...] = ()
+ROWS: dict[str, Row] = {row.name: row for row in GEOMETRY + DATA_ROWS}
 
 
 def kernel(name: str) -> Callable[..., Any]:
