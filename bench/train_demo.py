@@ -120,9 +120,8 @@ def export(
         graph.weights,
         doc_string=doc,
     )
-    proto = helper.make_model(
-        made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR, producer_name="pertcore"
-    )
+    opset = helper.make_opsetid("", OPSET)
+    proto = helper.make_model(made, opset_imports=[opset], ir_version=IR, producer_name="pertcore")
     onnx.checker.check_model(proto, full_check=True)
     return proto
 
