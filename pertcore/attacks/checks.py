@@ -1,0 +1,81 @@
+"""Does the model answer for its gradient? Signs that a gradient lies, looked for and named."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pertcore.errors import InputError
+from pertcore.oracle import Array, Oracle
+from pertcore.result import Status
+
+PROBED = 8
+
+
+def check_model(oracle: Oracle, x: Array, value: Array, classification: bool) -> list[str]:
+    """Warnings from the clean pass (n, *out) and one run of at most eight samples.
+
+    Raises InputError for a model whose output ignores the input: nothing can be attacked there.
+    """
+    warnings = list(getattr(oracle, "notes", ()))
+    few, seen = x[:PROBED], value[:PROBED]
+    again = oracle(few)
+    scale = float(np.max(np.abs(seen), initial=0)) + 1e-12
+    if np.all(np.isfinite(seen)) and float(np.max(np.abs(again - seen), initial=0)) > 1e-3 * scale:
+        warnings.append(
+            "the model gave another answer to the same input: it is random, or its derivative "
+            "graph differs from its forward pass; single runs are not to be trusted"
+        )
+    _refuse_constant(oracle, few, value)
+    if classification:
+        warnings += _saturated(value.reshape(len(value), -1))
+    if "exact" not in oracle.capabilities:
+        warnings.append("derivatives are approximated: the attack may be weaker than it could be")
+    return warnings
+
+
+def _refuse_constant(oracle: Oracle, few: Array, value: Array) -> None:
+    same = np.all(value == value[:1])
+    if not same or not np.all(np.isfinite(value)):
+        return
+    if len(np.unique(few.reshape(len(few), -1), axis=0)) < 2:
+        other = few[:1] + np.linspace(0.25, 1, few[:1].size, dtype=few.dtype).reshape(few[:1].shape)
+        same = np.array_equal(oracle(other), value[:1])
+    if same:
+        raise InputError(
+            "the model's output ignores its input: every sample gave the same values; check that "
+            "the right input and output are chosen and that the file holds trained weights"
+        )
+
+
+def _saturated(scores: Array) -> list[str]:
+    inside = bool(np.all((scores >= 0) & (scores <= 1)))
+    if scores.shape[1] == 1 and inside:
+        return [
+            "the single output lies in [0, 1] and looks like a probability: the class boundary is "
+            "at decision=0 unless you say decision=0.5"
+        ]
+    if scores.shape[1] > 1 and inside and np.allclose(scores.sum(axis=1), 1, atol=1e-3):
+        return [
+            "outputs sum to 1: softmax probabilities saturate and hide gradients; attack the "
+            "logits, or use loss='margin'"
+        ]
+    return []
+
+
+def check_statuses(status: Array) -> list[str]:
+    """Warnings about samples whose gradient was zero or not finite, from statuses (n,)."""
+    n = max(len(status), 1)
+    counts = {s: int(np.count_nonzero(status == s)) for s in Status}
+    warnings = []
+    if counts[Status.ZERO_GRADIENT]:
+        warnings.append(
+            f"the gradient was exactly zero for {counts[Status.ZERO_GRADIENT]} of {n} samples: "
+            "they may look robust only because the attack cannot see; try loss='margin', logits, "
+            "restarts, or a dither"
+        )
+    if counts[Status.NONFINITE]:
+        warnings.append(
+            f"the model or its gradient was NaN or infinite for {counts[Status.NONFINITE]} of {n} "
+            "samples: check the input scale"
+        )
+    return warnings

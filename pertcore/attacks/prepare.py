@@ -1,0 +1,178 @@
+"""The boundary of every attack: what the user gave, checked once and brought to one form."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pertcore.arrays import as_numpy
+from pertcore.attacks.registry import Attack
+from pertcore.constraints import Ball, Box, parse_bounds, parse_eps, parse_norm, parse_partition
+from pertcore.errors import CapabilityError, InputError
+from pertcore.oracle import Array, Oracle
+from pertcore.solvers.problem import Goal
+
+
+@dataclass(frozen=True)
+class Given:
+    """Checked arguments: x (n, *sample) in the oracle's dtype, y or None, ball, box, mask, goal."""
+
+    x: Array
+    y: Array | None
+    ball: Ball
+    box: Box
+    free: Array | None
+    partition: Any
+    goal: Goal
+    restore: Any
+    warnings: tuple[str, ...]
+
+
+def prepare(
+    attack: Attack, oracle: Oracle, x: Any, y: Any, *, eps: Any, norm: Any, bounds: Any,
+    targeted: bool, mask: Any, partition: Any, task: str | None, decision: float,
+    threshold: float | None, goal: str | None, loss: Any,
+) -> Given:  # fmt: skip
+    """Everything checked before any model run; InputError or CapabilityError otherwise."""
+    if "vjp" not in oracle.capabilities and attack.name not in ("random", "random-pixel"):
+        raise CapabilityError(
+            f"attack {attack.name!r} needs J^T v and this oracle offers "
+            f"{sorted(oracle.capabilities)}: add vjp, or wrap it with pertcore.from_function"
+        )
+    points, restore = as_numpy(x, "x")
+    warnings: list[str] = []
+    points = _checked_x(points, oracle, warnings)
+    box = parse_bounds(bounds, oracle.input_shape, oracle.dtype)
+    _check_inside(points, box, bounds)
+    order = parse_norm(norm)
+    if attack.subset and not math.isinf(order):
+        raise InputError(f"norm={norm!r}: subset attacks are for the linf norm")
+    if eps is None and not attack.minimum_norm:
+        raise InputError(f"eps=None: attack {attack.name!r} needs a budget, such as eps='8/255'")
+    budgets = parse_eps(eps, len(points)) if eps is not None else np.full(len(points), math.inf)
+    kind = _task(task, oracle, y, loss)
+    labels = _checked_y(y, oracle, len(points), kind, targeted)
+    if bounds is None and len(oracle.input_shape) == 3:
+        warnings.append(
+            "bounds=None: x_adv may leave the range of valid images; give bounds=(0, 1) or such"
+        )
+    layers = None
+    if attack.subset:
+        layers = parse_partition("pixels" if partition is None else partition, oracle.input_shape)
+    return Given(
+        x=points, y=labels, ball=Ball(order, budgets), box=box,
+        free=_checked_mask(mask, points, layers), partition=layers,
+        goal=Goal(kind, targeted, float(decision), threshold, goal, _members(oracle)),
+        restore=restore,
+        warnings=tuple(warnings),
+    )  # fmt: skip
+
+
+def _checked_x(x: Array, oracle: Oracle, warnings: list[str]) -> Array:
+    if x.dtype.kind != "f":
+        raise InputError(
+            f"x has dtype {x.dtype}: expected floats in the units of the model; divide integers "
+            "by their scale first, such as x / 255"
+        )
+    if x.ndim != len(oracle.input_shape) + 1 or x.shape[1:] != tuple(oracle.input_shape):
+        raise InputError(
+            f"x has shape {x.shape}: the model takes (n, {_listed(oracle.input_shape)}), the "
+            "batch first and channels where the model wants them"
+        )
+    if len(x) == 0:
+        raise InputError("x has no samples: give at least one")
+    if not np.all(np.isfinite(x)):
+        at = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])
+        raise InputError(f"x[{_listed(at)}] is {x[at]}: clean inputs are finite numbers")
+    stored = np.ascontiguousarray(x, dtype=oracle.dtype)
+    if x.dtype != oracle.dtype and not np.array_equal(stored.astype(x.dtype), x):
+        warnings.append(
+            f"x was rounded from {x.dtype} to the model's {np.dtype(oracle.dtype)}: the ball is "
+            "around the rounded x"
+        )
+    return stored
+
+
+def _members(oracle: Oracle) -> int | None:
+    return getattr(oracle, "ensemble_size", None)
+
+
+def _listed(numbers: Any) -> str:
+    return ", ".join(str(number) for number in numbers)
+
+
+def _check_inside(x: Array, box: Box, bounds: Any) -> None:
+    flat = x.reshape(len(x), -1)
+    outside = (flat < box.lo) | (flat > box.hi)
+    if np.any(outside):
+        row, column = (int(i) for i in np.argwhere(outside)[0])
+        raise InputError(
+            f"x has {int(outside.sum())} values outside bounds={bounds!r}, the first in sample "
+            f"{row}: {flat[row, column]}; rescale x or give the bounds of its units"
+        )
+
+
+def _task(task: str | None, oracle: Oracle, y: Any, loss: Any) -> str:
+    if task is not None:
+        if task not in ("classification", "regression"):
+            raise InputError(f"task={task!r}: allowed are 'classification' and 'regression'")
+        return task
+    if loss == "squared_error":
+        return "regression"
+    if y is not None:
+        kind = as_numpy(y, "y")[0].dtype.kind
+        return "regression" if kind == "f" else "classification"
+    if _members(oracle) is not None:
+        return "classification"
+    shape = tuple(s for s in oracle.output_shape if s != 1)
+    same = math.prod(oracle.output_shape) == math.prod(oracle.input_shape)
+    return "regression" if len(shape) > 1 or (same and shape) else "classification"
+
+
+def _checked_y(y: Any, oracle: Oracle, n: int, kind: str, targeted: bool) -> Array | None:
+    if y is None:
+        if targeted:
+            raise InputError("targeted=True needs y, the wanted classes (n,)")
+        return None
+    labels = as_numpy(y, "y")[0]
+    if len(np.atleast_1d(labels)) != n or labels.ndim == 0:
+        raise InputError(f"y has shape {labels.shape}: expected one entry for each of {n} samples")
+    outputs = math.prod(oracle.output_shape)
+    if kind == "regression":
+        if labels.size != n * outputs:
+            raise InputError(f"y has shape {labels.shape}: the model gives (n, {outputs})")
+        flat = np.ascontiguousarray(labels.reshape(n, outputs), dtype=oracle.dtype)
+        if not np.all(np.isfinite(flat)):
+            raise InputError("y is not finite: targets are finite numbers")
+        return flat
+    if labels.dtype.kind not in "iu" or labels.ndim != 1:
+        raise InputError(
+            f"y has dtype {labels.dtype} and shape {labels.shape}: expected integer classes "
+            f"({n},); take the argmax of one-hot labels, or say task='regression'"
+        )
+    classes = max(2, outputs // (_members(oracle) or 1))
+    if labels.min() < 0 or labels.max() >= classes:
+        wrong = labels[(labels < 0) | (labels >= classes)][0]
+        raise InputError(f"y has label {wrong}: the model has classes 0 to {classes - 1}")
+    return np.ascontiguousarray(labels, dtype=np.int64)
+
+
+def _checked_mask(mask: Any, x: Array, layers: Any) -> Array | None:
+    free = None if layers is None or layers.labels.min() >= 0 else (layers.labels >= 0)[None]
+    if mask is not None:
+        given = as_numpy(mask, "mask")[0]
+        if given.dtype != bool:
+            raise InputError(f"mask has dtype {given.dtype}: expected bool, True = may change")
+        try:
+            full = np.broadcast_to(given, x.shape).reshape(len(x), -1)
+        except ValueError:
+            raise InputError(
+                f"mask has shape {given.shape}: it must broadcast to x, {x.shape}"
+            ) from None
+        free = full if free is None else full & free
+    if free is None:
+        return None
+    return np.ascontiguousarray(np.broadcast_to(free, (len(x), free.shape[1])), dtype=x.dtype)

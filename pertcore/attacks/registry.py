@@ -1,0 +1,73 @@
+"""One row an attack: the function, the CLI name, the docs table and the tests all read it here."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pertcore.errors import InputError
+from pertcore.oracle import Array, Oracle
+from pertcore.result import AttackResult
+
+# (problem, linearisation at x, **options) -> points (n, d) and status (n,); a recipe registered
+# with at_x=False takes the problem alone.
+Recipe = Callable[..., tuple[Array, Array]]
+
+
+@dataclass(frozen=True)
+class Attack:
+    """A named recipe with its options; call it like a function.
+
+    `options` maps the recipe's own keyword options to their defaults. `at_x`: the first
+    linearisation is at x itself, so the one that gave the clean prediction is used for it.
+    `minimum_norm`: eps may be left out. `subset`: works on a partition, with p = inf only.
+    """
+
+    name: str
+    summary: str
+    recipe: Recipe
+    options: dict[str, Any]
+    at_x: bool = True
+    minimum_norm: bool = False
+    subset: bool = False
+
+    def __call__(self, oracle: Oracle, x: Any, y: Any = None, **settings: Any) -> AttackResult:
+        """The same as `pertcore.attack(oracle, x, y, attack=<this name>, ...)`."""
+        from pertcore.attacks.run import attack
+
+        return attack(oracle, x, y, attack=self.name, **settings)
+
+    def checked(self, given: dict[str, Any]) -> dict[str, Any]:
+        """The options given, merged over the defaults; InputError for one it does not have."""
+        unknown = sorted(set(given) - set(self.options))
+        if unknown:
+            raise InputError(
+                f"{unknown[0]}={given[unknown[0]]!r}: attack {self.name!r} has no such option; "
+                f"it has {', '.join(sorted(self.options)) or 'none'}"
+            )
+        return {**self.options, **{k: v for k, v in given.items() if v is not None}}
+
+
+ATTACKS: dict[str, Attack] = {}
+
+
+def register(name: str, **traits: bool) -> Callable[[Recipe], Recipe]:
+    """Add a recipe to the registry; its first docstring line is its summary."""
+
+    def add(recipe: Recipe) -> Recipe:
+        parameters = inspect.signature(recipe).parameters.values()
+        options = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+        summary = inspect.getdoc(recipe) or ""
+        ATTACKS[name] = Attack(name, summary.split("\n")[0], recipe, options, **traits)
+        return recipe
+
+    return add
+
+
+def find(name: str) -> Attack:
+    """The attack of that name; InputError with all names otherwise."""
+    if name not in ATTACKS:
+        raise InputError(f"attack={name!r}: allowed are {', '.join(ATTACKS)}")
+    return ATTACKS[name]

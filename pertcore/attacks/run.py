@@ -1,0 +1,173 @@
+"""`attack`: check, take the clean prediction, run the recipe, and verify on the user's model."""
+
+from __future__ import annotations
+
+import time
+import warnings as python_warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from pertcore.attacks.checks import check_model, check_statuses
+from pertcore.attacks.prepare import Given, prepare
+from pertcore.attacks.registry import Attack, find
+from pertcore.attacks.verify import Verified, clean_answer, differences, joined, verify
+from pertcore.chunked import chunked
+from pertcore.closed_form import sampling
+from pertcore.errors import InputError, PertcoreWarning
+from pertcore.oracle import Array, Calls, Oracle
+from pertcore.result import AttackResult
+from pertcore.solvers.problem import Problem
+
+DETERMINISTIC_CHUNK = 32
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a callback is told: samples done of total, the step of the batch, who is active."""
+
+    done: int
+    total: int
+    step: int
+    steps: int
+    active: int
+
+
+def attack(
+    oracle: Oracle,
+    x: Any,
+    y: Any = None,
+    *,
+    attack: str | Attack = "alg1",
+    eps: Any = None,
+    norm: float | str = "inf",
+    bounds: Any = None,
+    targeted: bool = False,
+    mask: Any = None,
+    partition: Any = None,
+    task: str | None = None,
+    decision: float = 0.0,
+    threshold: float | None = None,
+    goal: str | None = None,
+    rng: int | np.random.Generator = 0,
+    first_index: int = 0,
+    batch_size: int | None = None,
+    deterministic: bool = False,
+    callback: Callable[[Progress], None] | None = None,
+    **options: Any,
+) -> AttackResult:
+    """Perturb every sample of x inside its ball and box, and verify the result on the oracle.
+
+    x: (n, *sample) floats, any array that speaks DLPack; y: (n,) integer classes (wanted classes
+    with `targeted`), or (n, *out) floats for regression; None takes the model's own answer.
+    eps: the budget in the units of x, a number, (n,) numbers or text such as "8/255"; None only
+    for minimum-norm attacks. norm: order p >= 1, "linf", "l2". bounds: (lo, hi), numbers or
+    arrays; None is unbounded. mask: bool, True = may change, broadcasts to x. partition: for
+    subset attacks, "pixels" or integers of the sample's shape, -1 = frozen. task:
+    "classification" or "regression" where the default guess is wrong. decision: a single logit
+    above it is class 1. threshold: regression succeeds once the squared error reaches it. goal:
+    what a callable loss wants, "minimise" (unless it has an attribute `goal`) or "maximise". rng: a seed or Generator; the random
+    numbers of sample i depend on the seed and first_index + i alone. batch_size: samples in
+    flight. deterministic: the model runs in padded chunks of one size on one thread, so that
+    the same seed gives the same bits. callback: told of every step (`Progress`). Further
+    options are the attack's own: `pertcore.attacks.pgd.options` lists them with their defaults.
+
+    Raises InputError for a wrong call before any model run, CapabilityError where the oracle
+    lacks a derivative.
+    """
+    row = find(attack) if isinstance(attack, str) else attack
+    chosen = row.checked(options)
+    given = prepare(
+        row, oracle, x, y, eps=eps, norm=norm, bounds=bounds, targeted=targeted, mask=mask,
+        partition=partition, task=task, decision=decision, threshold=threshold, goal=goal,
+        loss=chosen.get("loss"),
+    )  # fmt: skip
+    if batch_size is not None and batch_size < 1:
+        raise InputError(f"batch_size={batch_size}: a whole number >= 1")
+    seed = int(rng.integers(2**63)) if isinstance(rng, np.random.Generator) else int(rng)
+    model = chunked(oracle, DETERMINISTIC_CHUNK) if deterministic else oracle
+    run = _Run(row, chosen, model, given, seed, first_index, callback)
+    started, before = time.perf_counter(), model.calls.copy()
+    size = batch_size or len(given.x)
+    verified = joined([run.batch(begin, begin + size) for begin in range(0, len(given.x), size)])
+    settings = {
+        "attack": row.name, "norm": given.ball.norm, "eps": eps, "bounds": bounds,
+        "targeted": targeted, "seed": seed, "first_index": first_index, "batch_size": batch_size,
+        "deterministic": deterministic, **chosen,
+    }  # fmt: skip
+    seconds = time.perf_counter() - started
+    return _result(verified, given, run, model.calls - before, seconds, settings)
+
+
+@dataclass
+class _Run:
+    """What the batches of one call share."""
+
+    row: Attack
+    options: dict[str, Any]
+    oracle: Oracle
+    given: Given
+    seed: int
+    first_index: int
+    callback: Callable[[Progress], None] | None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def loss(self) -> Any:
+        regression = self.given.goal.task == "regression"
+        return self.options.get("loss") or ("squared_error" if regression else "margin")
+
+    def batch(self, begin: int, end: int) -> Verified:
+        """Attack and verify samples begin to end; the first batch also checks the model."""
+        given, oracle, goal = self.given, self.oracle, self.given.goal
+        x = given.x[begin:end]
+        lin = oracle.linearize(x) if self.row.at_x else None
+        value = oracle(x) if lin is None else lin.value
+        if begin == 0:
+            self.notes += check_model(oracle, x, value, goal.task == "classification")
+        y = given.y if given.y is None else given.y[begin:end]
+        clean = clean_answer(value, y, goal)
+        problem = self._problem(x, clean.y, begin)
+        points, status = np.array(problem.x), np.zeros(len(x), dtype=np.int8)
+        # Who is wrong already leaves at the first judgement; without one he must not begin.
+        right = np.arange(len(x)) if lin is not None else np.flatnonzero(~clean.error)
+        if len(right):
+            seen = (problem.take(right),) if lin is None else (problem, lin)
+            points[right], status[right] = self.row.recipe(*seen, **self.options)
+        points[clean.error] = problem.x[clean.error]
+        return verify(oracle, points, status, clean, goal, self.loss)
+
+    def _problem(self, x: Array, y: Array, begin: int) -> Problem:
+        given, place = self.given, np.arange(len(x))
+        rows = begin + place
+        return Problem(
+            oracle=self.oracle, x=x.reshape(len(x), -1), y=y, ball=given.ball.take(rows),
+            box=given.box, goal=given.goal, index=place,
+            keys=sampling.sample_keys(self.seed, rows + self.first_index),
+            report=lambda step, steps, active: self._report(begin, len(x), step, steps, active),
+            free=None if given.free is None else given.free[rows], partition=given.partition,
+        )  # fmt: skip
+
+    def _report(self, begin: int, size: int, step: int, steps: int, active: int) -> None:
+        if self.callback is not None:
+            done = begin + size - active
+            self.callback(Progress(done, len(self.given.x), step, steps, active))
+
+
+def _result(
+    verified: Verified, given: Given, run: _Run, calls: Calls, seconds: float, settings: Any
+) -> AttackResult:
+    delta, norms = differences(given.x, verified.x_adv, given.ball.norm)
+    notes = [*given.warnings, *run.notes, *check_statuses(verified.status)]
+    for note in dict.fromkeys(notes):
+        python_warnings.warn(note, PertcoreWarning, stacklevel=3)
+    return AttackResult(
+        x_adv=given.restore(verified.x_adv.reshape(given.x.shape)),
+        delta=given.restore(delta.reshape(given.x.shape)), success=verified.success,
+        status=verified.status, norms=norms, margin=verified.margin, before=verified.before,
+        after=verified.after, loss_before=verified.loss_before, loss_after=verified.loss_after,
+        calls=calls, seconds=seconds, exact="exact" in run.oracle.capabilities,
+        task=given.goal.task, warnings=tuple(dict.fromkeys(notes)), settings=settings,
+    )  # fmt: skip

@@ -1,0 +1,76 @@
+"""Attacks that change few subsets of the input, such as pixels, by the full budget each."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from pertcore.attacks.registry import register
+from pertcore.closed_form import sampling, subsets
+from pertcore.constraints import Partition
+from pertcore.errors import InputError
+from pertcore.oracle import Array, Linearization
+from pertcore.result import Status
+from pertcore.solvers.descent import DRAWS_PER_RESTART, descend, restarted
+from pertcore.solvers.problem import Problem
+
+Ended = tuple[Array, Array]
+
+
+@register("subset", subset=True)
+def subset(problem: Problem, first: Linearization | None, *, loss: str = "margin") -> Ended:
+    """One subset by (22): eps * sign(g) on the subset where the linear loss falls most."""
+    return pixel(problem, first, loss=loss, steps=1)
+
+
+@register("pixel", subset=True)
+def pixel(
+    problem: Problem, first: Linearization | None, *, loss: str = "margin", steps: int = 10
+) -> Ended:
+    """linear-pixel-T: (22) iterated, each step one new subset, earlier ones excluded."""
+    partition = _partition(problem, steps)
+    used = np.zeros((int(problem.index.max(initial=-1)) + 1, partition.count), dtype=bool)
+
+    def step(part: Problem, points: Array, gradient: Array) -> Array:
+        box = part.box
+        chosen = subsets.best_subset(
+            gradient, points, partition, part.eps, box.lo, box.hi, used[part.index]
+        )
+        used[part.index[chosen >= 0], chosen[chosen >= 0]] = True
+        return subsets.subset_step(points, gradient, partition, chosen, part.eps, box.lo, box.hi)
+
+    return descend(problem, step, loss=loss, steps=steps, first=first)
+
+
+@register("random-pixel", at_x=False, subset=True)
+def random_pixel(problem: Problem, *, steps: int = 10, restarts: int = 1) -> Ended:
+    """Baseline: `steps` random subsets changed by random signs times eps, best of `restarts`."""
+    partition = _partition(problem, steps)
+
+    def once(part: Problem, restart: int) -> Ended:
+        draw, box = restart * DRAWS_PER_RESTART, part.box
+        chosen = sampling.random_order(part.keys, draw, partition.count, steps)
+        signs = sampling.random_on_sphere(
+            part.keys, draw + 1, np.ones(len(part)), math.inf, part.x.shape[1], part.x.dtype
+        )
+        points = part.x
+        if part.free is not None:
+            signs = signs * part.free
+        for t in range(steps):
+            points = subsets.subset_step(
+                points, signs, partition, np.ascontiguousarray(chosen[:, t]), part.eps,
+                box.lo, box.hi,
+            )  # fmt: skip
+        return points, np.full(len(part), Status.MAX_STEPS, dtype=np.int8)
+
+    return restarted(problem, once, restarts)
+
+
+def _partition(problem: Problem, steps: int) -> Partition:
+    partition = problem.partition
+    if partition is None:
+        raise InputError("partition=None: a subset attack needs 'pixels' or an integer array")
+    if not 1 <= steps <= partition.count:
+        raise InputError(f"steps={steps}: the partition has {partition.count} subsets to change")
+    return partition

@@ -1,0 +1,112 @@
+"""The loop under Algorithm 1, FGSM, BIM and PGD: linearise, judge, step, drop who is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from pertcore.closed_form import sampling
+from pertcore.oracle import Array, Linearization
+from pertcore.result import Status
+from pertcore.solvers.problem import Front, Problem, judge, leave_flat, narrowed
+
+Step = Callable[[Problem, Array, Array], Array]
+# (problem, step t from 0) -> radius (n,) of the random vector added before linearising.
+Dither = Callable[[Problem, int], Array]
+
+# Draw numbers of one sample never meet: a restart owns a block, its start point is draw 0 of it.
+DRAWS_PER_RESTART = 1 << 20
+
+
+def descend(
+    problem: Problem,
+    step: Step,
+    *,
+    loss: str | Callable[..., Any],
+    steps: int,
+    start: Array | None = None,
+    first: Linearization | None = None,
+    dither: Dither | None = None,
+    draw: int = 0,
+) -> tuple[Array, Array]:
+    """Points (n, d) after at most `steps` steps, and status (n,).
+
+    `step(problem, points, gradient)` moves the samples still in the batch and keeps them in
+    ball and box. `start` (n, d) is where to begin, x by default; `first` a linearisation there,
+    if one is known. `dither(problem, t)` (n,): the gradient of step t is taken at the points plus
+    a random vector of that radius, clipped to the box (Algorithm 1, lines 3 and 4); a dithered
+    value says nothing about the points themselves, so nobody leaves on it.
+    """
+    front = Front.start(problem, start)
+    for t in range(steps):
+        radius = None if dither is None else dither(front.problem, t)
+        dithered = radius is not None and bool(np.any(radius))
+        lin = first
+        if lin is None or dithered:
+            at = front.points if radius is None else _dithered(front, radius, draw + t + 1)
+            lin = front.problem.linearize(at)
+        first = None
+        gradient = _gradient(front, lin, loss, dithered)
+        if len(front.rows):
+            front.points = step(front.problem, front.points, gradient)
+        problem.report(t + 1, steps, len(front.rows))
+        if not len(front.rows):
+            break
+    return front.finish()
+
+
+def _gradient(front: Front, lin: Linearization, loss: Any, dithered: bool) -> Array:
+    rows = front.problem.losses(loss, lin.value)
+    keep = np.isfinite(rows.value) if dithered else judge(front, rows)
+    if dithered:
+        front.leave(~keep, Status.NONFINITE)
+    if not np.any(keep):
+        front.compact(keep)
+        return np.empty((0, front.problem.x.shape[1]), dtype=front.problem.x.dtype)
+    lin, covered = narrowed(front, lin, keep)
+    gradient = front.problem.gradient(lin, rows.cotangent[covered])
+    keep = leave_flat(front, gradient, keep[covered])
+    front.compact(keep)
+    return gradient if np.all(keep) else np.ascontiguousarray(gradient[keep])
+
+
+def _dithered(front: Front, radius: Array, draw: int) -> Array:
+    problem, points = front.problem, front.points
+    d = points.shape[1]
+    noise = sampling.random_in_ball(problem.keys, draw, radius, problem.norm, d, points.dtype)
+    if problem.free is not None:
+        noise *= problem.free
+    return np.clip(points + noise, problem.box.lo, problem.box.hi).astype(points.dtype, copy=False)
+
+
+def restarted(
+    problem: Problem, once: Callable[[Problem, int], tuple[Array, Array]], restarts: int
+) -> tuple[Array, Array]:
+    """The best of several runs: survivors alone go on, the smallest loss is kept.
+
+    `once(problem, restart)` -> points and status; `restart` counts from 0.
+    """
+    points, status = once(problem, 0)
+    if restarts == 1:
+        return points, status
+    best = _margins(problem, points)
+    for restart in range(1, restarts):
+        left = np.flatnonzero((status != Status.OK) & ~(best < 0))
+        if not len(left):
+            break
+        again = problem.take(left)
+        found, ended = once(again, restart)
+        margins = _margins(again, found)
+        better = (margins < best[left]) | (ended == Status.OK)
+        points[left[better]], status[left[better]] = found[better], ended[better]
+        best[left[better]] = margins[better]
+    return points, status
+
+
+def _margins(problem: Problem, points: Array) -> Array:
+    value = problem.oracle(problem.shaped(points))
+    name = "margin" if problem.goal.task == "classification" else "squared_error"
+    rows = problem.losses(name, value)
+    return rows.margin if problem.goal.task == "classification" else rows.value

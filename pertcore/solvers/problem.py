@@ -1,0 +1,183 @@
+"""One batch, prepared: what every solver and recipe sees of an attack."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from pertcore.closed_form import losses
+from pertcore.constraints import Ball, Box, Partition
+from pertcore.oracle import Array, Linearization, Oracle
+from pertcore.result import Status
+
+# Below this share of leavers, dropping them costs more than one useless backward pass for them.
+WORTH_TAKING = 0.25
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What counts as success: `task` "classification" or "regression" and its settings.
+
+    targeted: y holds wanted classes. decision: a single logit above it means class 1.
+    threshold: regression succeeds once the squared error reaches it; None: never early.
+    goal: whether a callable loss is to be "minimise"d or "maximise"d. members: how many models
+    of an ensemble speak in one output (n, m, K); None: one model.
+    """
+
+    task: str
+    targeted: bool = False
+    decision: float = 0.0
+    threshold: float | None = None
+    goal: str | None = None
+    members: int | None = None
+
+    def scores(self, value: Array) -> Array:
+        """Model output (n, *out) as (n, K), or (n, m, K) for an ensemble."""
+        members = () if self.members is None else (self.members,)
+        return value.reshape(len(value), *members, -1)
+
+    def rows(self, loss: str | Callable[..., Any], value: Array, y: Array) -> losses.LossRows:
+        """Value, cotangent and margin of every sample, from the model's output (n, *out)."""
+        return losses.evaluate(
+            loss, self.scores(value), y, targeted=self.targeted, decision=self.decision,
+            goal=self.goal,
+        )  # fmt: skip
+
+    def reached(self, rows: losses.LossRows) -> Array:
+        """(n,) bool: who may leave; a tie (margin 0) is not fooled, NaN never is."""
+        if self.task == "classification":
+            return rows.margin < 0
+        if self.threshold is None:
+            return np.zeros(len(rows.value), dtype=bool)
+        return -rows.value >= self.threshold
+
+
+@dataclass(frozen=True)
+class Problem:
+    """n samples flattened to (n, d): x, y, ball and box, keys of randomness, model and goal.
+
+    `index` (n,) is each sample's place in the batch this one was taken from.
+
+    `free` is None or a (n, d) mask in the dtype of x, 0 where a feature is frozen.
+    `report(step, steps, active)` tells whoever waits how far the batch is.
+    """
+
+    oracle: Oracle
+    x: Array
+    y: Array
+    ball: Ball
+    box: Box
+    goal: Goal
+    keys: Array
+    index: Array
+    report: Callable[[int, int, int], None]
+    free: Array | None = None
+    partition: Partition | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def eps(self) -> Array:
+        return self.ball.eps
+
+    @property
+    def norm(self) -> float:
+        return self.ball.norm
+
+    def take(self, index: Array) -> Problem:
+        """The same problem for fewer samples; `index` is a mask (n,) or positions."""
+        free = self.free if self.free is None else self.free[index]
+        return replace(
+            self, x=self.x[index], y=self.y[index], ball=self.ball.take(index),
+            keys=self.keys[index], index=self.index[index], free=free,
+        )  # fmt: skip
+
+    def shaped(self, flat: Array) -> Array:
+        return flat.reshape(*flat.shape[:-1], *self.oracle.input_shape)
+
+    def linearize(self, points: Array) -> Linearization:
+        return self.oracle.linearize(self.shaped(points))
+
+    def losses(self, loss: str | Callable[..., Any], value: Array) -> losses.LossRows:
+        return self.goal.rows(loss, value, self.y)
+
+    def gradient(self, lin: Linearization, cotangent: Array) -> Array:
+        """J^T v flattened to (n, d) or (c, n, d), zero at frozen features."""
+        rank = 1 if self.goal.members is None else 2
+        leading = cotangent.shape[: cotangent.ndim - rank]
+        pulled = lin.vjp(cotangent.reshape(*leading, *self.oracle.output_shape))
+        flat = np.ascontiguousarray(pulled.reshape(*leading, self.x.shape[1]))
+        return flat if self.free is None else flat * self.free
+
+
+@dataclass
+class Front:
+    """Where a batch stands: the samples still in it, their points, and how the others ended."""
+
+    problem: Problem
+    rows: Array
+    points: Array
+    ended: Array
+    status: Array
+
+    @classmethod
+    def start(cls, problem: Problem, points: Array | None = None) -> Front:
+        begin = problem.x if points is None else points
+        status = np.full(len(problem), Status.MAX_STEPS, dtype=np.int8)
+        return cls(problem, np.arange(len(problem)), begin, np.array(begin), status)
+
+    def leave(self, gone: Array, status: Status) -> None:
+        """Mark samples as ended; they stay in the arrays until `compact`."""
+        self.ended[self.rows[gone]] = self.points[gone]
+        self.status[self.rows[gone]] = status
+
+    def compact(self, keep: Array) -> None:
+        """Drop everybody outside `keep`, a mask or positions, from the batch."""
+        everybody = np.all(keep) if keep.dtype == bool else len(keep) == len(self.rows)
+        if not everybody:
+            self.rows, self.points = self.rows[keep], self.points[keep]
+            self.problem = self.problem.take(keep)
+
+    def finish(self) -> tuple[Array, Array]:
+        """Points (n, d) and status (n,) of everybody, those still in the batch included."""
+        self.ended[self.rows] = self.points
+        return self.ended, self.status
+
+
+def judge(front: Front, rows: losses.LossRows) -> Array:
+    """Mark who is fooled or not finite at the present points; mask (n,) of who stays."""
+    fooled = front.problem.goal.reached(rows)
+    broken = ~np.isfinite(rows.value)
+    front.leave(fooled & ~broken, Status.OK)
+    front.leave(broken, Status.NONFINITE)
+    return ~(fooled | broken)
+
+
+def narrowed(front: Front, lin: Linearization, keep: Array) -> tuple[Linearization, Array]:
+    """The linearisation and the positions it covers: those who stay, where `take` pays.
+
+    Otherwise everybody is covered once more, and `keep` thins the batch after the products.
+    """
+    leaving = 1 - np.count_nonzero(keep) / max(len(keep), 1)
+    if leaving >= WORTH_TAKING and "take" in front.problem.oracle.capabilities:
+        kept = np.flatnonzero(keep)
+        front.compact(kept)
+        return lin.take(kept), kept
+    return lin, np.arange(len(keep))
+
+
+def leave_flat(front: Front, gradient: Array, keep: Array) -> Array:
+    """Mark who has a zero or non-finite gradient (n, d); mask of who stays.
+
+    A zero gradient never moves, so such a sample would only cost model runs.
+    """
+    top, bottom = gradient.max(axis=1), gradient.min(axis=1)
+    broken = ~np.isfinite(top) | ~np.isfinite(bottom)
+    flat = (top == 0) & (bottom == 0)
+    front.leave(keep & flat, Status.ZERO_GRADIENT)
+    front.leave(keep & broken, Status.NONFINITE)
+    return keep & ~(flat | broken)
