@@ -36,9 +36,98 @@ class Row:
 
 
 GEOMETRY = (
-    Row("dual_step_inf", "steps:dual_step_inf", "steps:dual_step_inf", "cases:gradients", 2),
+    Row("dual_step_inf", "steps:dual_step_inf", "steps:dual_step_inf", "cases:gradients", 2, 0),
+    Row("dual_step_1", "steps:dual_step_1", "steps:dual_step_1", "cases:gradients", 2, 1),
+    Row("dual_step_2", "steps:dual_step_2", "steps:dual_step_2", "cases:gradients", 2, 2),
+    Row("dual_step_p", "steps:dual_step_p", "steps:dual_step_p", "cases:gradients_p", 2, 32),
+    Row("lmo_box_inf", "steps:lmo_box_inf", "lmo:lmo_box_inf", "cases:boxed", 3, 1),
+    Row("lmo_box_1", "steps:lmo_box_1", "lmo:lmo_box_1", "cases:boxed", 3, 4),
+    Row("lmo_box_2", "steps:lmo_box_2", "lmo:lmo_box_2", "cases:boxed", 3, 4),
+    Row("lmo_box_p", "steps:lmo_box_p", "lmo:lmo_box_p", "cases:boxed_p", 3, 64),
+    Row("hyperplane_1", "steps:hyperplane_1", "hyperplane:hyperplane_1", "cases:levels", 3, 8),
+    Row("hyperplane_p", "steps:hyperplane_p", "hyperplane:hyperplane_p", "cases:levels_p", 3, 64),
+    Row("pgd_inf", "steps:pgd_inf", "fused:pgd_inf", "cases:steps_back", 4, 0),
+    Row("pgd_2", "steps:pgd_2", "fused:pgd_2", "cases:steps_back", 4, 4),
+    Row("ball_step_inf", "steps:ball_step_inf", "fused:ball_step_inf", "cases:steps_back", 4, 0),
+    Row("project_inf", "projections:project_inf", "projections:project_inf", "cases:deltas", 2, 0),
+    Row("project_1", "projections:project_1", "projections:project_1", "cases:deltas", 2, 4),
+    Row("project_2", "projections:project_2", "projections:project_2", "cases:deltas", 2, 4),
+    Row(
+        "project_box_1",
+        "projections:project_box_1",
+        "projections:project_box_1",
+        "cases:points",
+        3,
+        4,
+    ),
+    Row(
+        "project_box_2",
+        "projections:project_box_2",
+        "projections:project_box_2",
+        "cases:points",
+        3,
+        4,
+    ),
+    Row(
+        "project_box_p",
+        "projections:project_box_p",
+        "projections:project_box_p",
+        "cases:points_p",
+        3,
+        16,
+    ),
+    Row("finish_inf", "exact:finish_inf", "exact:finish_inf", "cases:points", 3, 0),
+    Row("finish_p", "exact:finish_p", "exact:finish_p", "cases:points_p", 3, 2),
 )
-DATA_ROWS: tuple[Row, ...] = ()
+DATA_ROWS: tuple[Row, ...] = (
+    Row("margin_loss", "losses:margin_loss", "losses:margin_loss", "cases_rows:classified", 2),
+    Row("score_loss", "losses:score_loss", "losses:score_loss", "cases_rows:classified", 2),
+    Row(
+        "cross_entropy_loss",
+        "losses:cross_entropy_loss",
+        "losses:cross_entropy_loss",
+        "cases_rows:classified",
+        2,
+        4,
+    ),
+    Row("dlr_loss", "losses:dlr_loss", "losses:dlr_loss", "cases_rows:classified", 2, 4),
+    Row(
+        "squared_error_loss",
+        "losses:squared_error_loss",
+        "losses:squared_error_loss",
+        "cases_rows:regressed",
+        3,
+        4,
+    ),
+    Row(
+        "class_differences",
+        "losses:class_differences",
+        "losses:class_differences",
+        "cases_rows:differences",
+        2,
+    ),
+    Row(
+        "random_ball",
+        "sampling:random_ball",
+        "sampling:random_ball",
+        "cases_rows:random_points",
+        1,
+        64,
+    ),
+    Row(
+        "random_sphere",
+        "sampling:random_sphere",
+        "sampling:random_sphere",
+        "cases_rows:random_points",
+        1,
+        64,
+    ),
+    Row("random_order", "sampling:random_order", "sampling:random_order", "cases_rows:orders", 1),
+    Row(
+        "best_subset", "subsets:best_subset", "subsets:best_subset", "cases_rows:subset_choices", 2
+    ),
+    Row("subset_step", "subsets:subset_step", "subsets:subset_step", "cases_rows:subset_moves", 3),
+)
 ROWS: dict[str, Row] = {row.name: row for row in GEOMETRY + DATA_ROWS}
 
 
