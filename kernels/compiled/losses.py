@@ -169,7 +169,7 @@ def dlr_loss(
             _leaders(f[i], keep, scores, classes)
             floor = scores[2] if keep == 3 else 0.5 * (scores[2] + scores[3])
             scale = scores[0] - floor + DLR_FLOOR
-            change[0] = -lead / (scale * scale)
+            change[0] = -(lead / scale) / scale
             change[2] = -change[0] / (keep - 2)
             change[3] = change[2]
         value[i] = lead / scale

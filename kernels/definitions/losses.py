@@ -122,7 +122,7 @@ def dlr_loss(
     else:
         floor = np.take_along_axis(scores, lower, axis=1).mean(axis=1)
         scale = scores[rows, order[:, 0]] - floor + DLR_FLOOR
-        slope = -lead / (scale * scale)
+        slope = -(lead / scale) / scale
         gradient[rows, order[:, 0]] += slope
         for rank in lower.T:
             gradient[rows, rank] -= slope / lower.shape[1]
