@@ -7,11 +7,12 @@ import numpy as np
 from pertcore.errors import InputError
 from pertcore.oracle import Array, Oracle
 from pertcore.result import Status
+from pertcore.solvers.problem import Goal
 
 PROBED = 8
 
 
-def check_model(oracle: Oracle, x: Array, value: Array, classification: bool) -> list[str]:
+def check_model(oracle: Oracle, x: Array, value: Array, goal: Goal) -> list[str]:
     """Warnings from the clean pass (n, *out) and one run of at most eight samples.
 
     Raises InputError for a model whose output ignores the input: nothing can be attacked there.
@@ -26,15 +27,15 @@ def check_model(oracle: Oracle, x: Array, value: Array, classification: bool) ->
             "graph differs from its forward pass; single runs are not to be trusted"
         )
     _refuse_constant(oracle, few, value)
-    if classification:
-        warnings += _saturated(value.reshape(len(value), -1))
+    if goal.task == "classification":
+        warnings += _saturated(value.reshape(len(value), -1), goal.decision)
     if "exact" not in oracle.capabilities:
         warnings.append("derivatives are approximated: the attack may be weaker than it could be")
     return warnings
 
 
 def _refuse_constant(oracle: Oracle, few: Array, value: Array) -> None:
-    same = np.all(value == value[:1])
+    same = bool(np.all(value == value[:1]))
     if not same or not np.all(np.isfinite(value)):
         return
     if len(np.unique(few.reshape(len(few), -1), axis=0)) < 2:
@@ -47,9 +48,9 @@ def _refuse_constant(oracle: Oracle, few: Array, value: Array) -> None:
         )
 
 
-def _saturated(scores: Array) -> list[str]:
+def _saturated(scores: Array, decision: float) -> list[str]:
     inside = bool(np.all((scores >= 0) & (scores <= 1)))
-    if scores.shape[1] == 1 and inside:
+    if scores.shape[1] == 1 and inside and decision == 0:
         return [
             "the single output lies in [0, 1] and looks like a probability: the class boundary is "
             "at decision=0 unless you say decision=0.5"

@@ -43,8 +43,8 @@ def alg1(
     def once(part: Problem, restart: int) -> Ended:
         start = _random_start(part, restart) if restart else None
         return descend(
-            part, _ball_step(steps), loss=chosen, steps=steps, start=start, first=None if restart else first,
-            dither=blurred, draw=restart * DRAWS_PER_RESTART,
+            part, _ball_step(steps), loss=chosen, steps=steps, start=start,
+            first=None if restart else first, dither=blurred, draw=restart * DRAWS_PER_RESTART,
         )  # fmt: skip
 
     return restarted(problem, once, restarts)

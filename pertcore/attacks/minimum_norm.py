@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from pertcore.attacks.registry import register
 from pertcore.closed_form import exact
 from pertcore.errors import InputError
@@ -38,8 +40,12 @@ def _crossed(
 ) -> tuple[Array, Array]:
     if problem.goal.task != "classification":
         raise InputError("minimum-norm attacks cross a class boundary: they need a classifier")
+    if problem.goal.members is not None:
+        raise InputError("minimum-norm attacks need one model: ensemble(..., reduce='logits')")
     if steps < 1:
         raise InputError(f"steps={steps}: a whole number >= 1")
     points, status = cross(problem, wall, steps_allowed=steps, first=first)
+    if np.all(np.isinf(problem.eps)):
+        return points, status
     box = problem.box
     return exact.finish(problem.x, points, problem.eps, problem.norm, box.lo, box.hi), status

@@ -53,7 +53,9 @@ def prepare(
     if eps is None and not attack.minimum_norm:
         raise InputError(f"eps=None: attack {attack.name!r} needs a budget, such as eps='8/255'")
     budgets = parse_eps(eps, len(points)) if eps is not None else np.full(len(points), math.inf)
-    kind = _task(task, oracle, y, loss)
+    kind = _task(task, oracle, y, loss, attack.minimum_norm, warnings)
+    if kind == "regression" and isinstance(loss, str) and loss != "squared_error":
+        raise InputError(f"loss={loss!r}: regression takes 'squared_error' or a callable loss")
     labels = _checked_y(y, oracle, len(points), kind, targeted)
     if bounds is None and len(oracle.input_shape) == 3:
         warnings.append(
@@ -115,7 +117,9 @@ def _check_inside(x: Array, box: Box, bounds: Any) -> None:
         )
 
 
-def _task(task: str | None, oracle: Oracle, y: Any, loss: Any) -> str:
+def _task(
+    task: str | None, oracle: Oracle, y: Any, loss: Any, minimum_norm: bool, warnings: list[str]
+) -> str:  # fmt: skip
     if task is not None:
         if task not in ("classification", "regression"):
             raise InputError(f"task={task!r}: allowed are 'classification' and 'regression'")
@@ -125,11 +129,17 @@ def _task(task: str | None, oracle: Oracle, y: Any, loss: Any) -> str:
     if y is not None:
         kind = as_numpy(y, "y")[0].dtype.kind
         return "regression" if kind == "f" else "classification"
-    if _members(oracle) is not None:
+    if minimum_norm or _members(oracle) is not None:
         return "classification"
-    shape = tuple(s for s in oracle.output_shape if s != 1)
+    axes = [size for size in oracle.output_shape if size != 1]
     same = math.prod(oracle.output_shape) == math.prod(oracle.input_shape)
-    return "regression" if len(shape) > 1 or (same and shape) else "classification"
+    if len(axes) < 2 and not (same and axes):
+        return "classification"
+    warnings.append(
+        f"outputs of shape {tuple(oracle.output_shape)} and no y: attacked as regression; say "
+        "task='classification' if they are class scores"
+    )
+    return "regression"
 
 
 def _checked_y(y: Any, oracle: Oracle, n: int, kind: str, targeted: bool) -> Array | None:

@@ -68,11 +68,12 @@ def attack(
     subset attacks, "pixels" or integers of the sample's shape, -1 = frozen. task:
     "classification" or "regression" where the default guess is wrong. decision: a single logit
     above it is class 1. threshold: regression succeeds once the squared error reaches it. goal:
-    what a callable loss wants, "minimise" (unless it has an attribute `goal`) or "maximise". rng: a seed or Generator; the random
-    numbers of sample i depend on the seed and first_index + i alone. batch_size: samples in
-    flight. deterministic: the model runs in padded chunks of one size on one thread, so that
-    the same seed gives the same bits. callback: told of every step (`Progress`). Further
-    options are the attack's own: `pertcore.attacks.pgd.options` lists them with their defaults.
+    what a callable loss wants, "minimise" or "maximise"; None reads its attribute `goal`, else
+    "minimise". rng: a seed or Generator; the random numbers of sample i depend on the seed and
+    first_index + i alone. batch_size: samples in flight. deterministic: the model runs in padded
+    chunks of one size on one thread: the same seed gives the same bits. callback: told of every
+    step (`Progress`). Further options are the attack's own: `pertcore.attacks.pgd.options` lists
+    them with their defaults.
 
     Raises InputError for a wrong call before any model run, CapabilityError where the oracle
     lacks a derivative.
@@ -126,7 +127,7 @@ class _Run:
         lin = oracle.linearize(x) if self.row.at_x else None
         value = oracle(x) if lin is None else lin.value
         if begin == 0:
-            self.notes += check_model(oracle, x, value, goal.task == "classification")
+            self.notes += check_model(oracle, x, value, goal)
         y = given.y if given.y is None else given.y[begin:end]
         clean = clean_answer(value, y, goal)
         problem = self._problem(x, clean.y, begin)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pertcore.closed_form import exact, losses, steps
+from pertcore.closed_form import losses, steps
 from pertcore.constraints import dual_order
 from pertcore.oracle import Array, Linearization
 from pertcore.result import Status
@@ -51,8 +51,7 @@ def _step_over(front: Front, level: Array, gradient: Array) -> None:
     eta, feasible = steps.hyperplane_step(
         gradient, level, problem.norm, x=front.points, lo=box.lo, hi=box.hi
     )
-    unbounded = np.full(len(problem), math.inf)
-    moved = exact.finish(problem.x, front.points + eta, unbounded, math.inf, box.lo, box.hi)
+    moved = np.clip(front.points + eta, box.lo, box.hi).astype(eta.dtype, copy=False)
     stuck = np.all(moved == front.points, axis=1)
     front.points = moved
     front.leave(~feasible & stuck, Status.INFEASIBLE)
@@ -69,10 +68,9 @@ def nearest_wall(classes: int, overshoot: float) -> Wall:
 
     def wall(problem: Problem, lin: Linearization, value: Array) -> tuple[Array, Array]:
         f = problem.goal.scores(value)
-        expanded = losses.two_classes(f, problem.goal.decision)
-        cotangents, level, _ = losses.class_differences(expanded, problem.y, classes)
-        if expanded is not f:
-            cotangents = np.ascontiguousarray(cotangents[..., 1:])
+        cotangents, level, _ = losses.class_differences(
+            f, problem.y, classes, decision=problem.goal.decision
+        )
         sign = -1 if problem.goal.targeted else 1
         gradients = problem.gradient(lin, cotangents)
         q = dual_order(problem.norm)
