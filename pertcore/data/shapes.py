@@ -37,7 +37,9 @@ def fitted(
         raise InputError(
             f"{source}: --layout nhwc needs samples of (height, width, channels), got {stored}"
         )
-    moved = nhwc and len(stored) == 3
+    # a model that takes channels last itself has nothing to move
+    as_stored = want is not None and _target(stored, want) is not None
+    moved = nhwc and len(stored) == 3 and not (as_stored and stored[-1] == (want or [0])[-1])
     sample = (stored[-1], *stored[:-1]) if moved else stored
     target = _target(sample, want)
     if target is None:

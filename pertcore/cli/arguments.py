@@ -1,0 +1,100 @@
+"""What was written behind `pertcore attack`, and its texts read as numbers."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from pertcore.constraints import parse_number
+from pertcore.errors import InputError
+
+OPTIONS = (
+    "steps", "restarts", "loss", "step_size", "rel_step_size", "rel_alpha", "dither", "overshoot",
+    "tolerance", "classes",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackArguments:
+    """Every flag of `pertcore attack`, as text where it is a fraction or a list."""
+
+    models: list[Path]
+    inputs: str | None = None
+    labels: str | None = None
+    attack: str = "alg1"
+    norm: str = "inf"
+    eps: str | None = None
+    bounds: str | None = None
+    steps: int | None = None
+    restarts: int | None = None
+    loss: str | None = None
+    step_size: str | None = None
+    rel_step_size: str | None = None
+    rel_alpha: str | None = None
+    dither: str | None = None
+    overshoot: str | None = None
+    tolerance: str | None = None
+    classes: int | None = None
+    target: str | None = None
+    task: str | None = None
+    decision: str | None = None
+    threshold: str | None = None
+    partition: str | None = None
+    mean: str | None = None
+    std: str | None = None
+    input: str | None = None
+    output: str | None = None
+    limit: int | None = None
+    scale: str | None = None
+    layout: str = "nchw"
+    batch_size: int = 256
+    seed: int = 0
+    threads: int | None = None
+    deterministic: bool = False
+    out: str | None = None
+
+    def options(self) -> dict[str, Any]:
+        """The attack's own options that were given, numbers read."""
+        given = {name: getattr(self, name) for name in OPTIONS}
+        if self.loss is not None:
+            given["loss"] = self.loss.replace("-", "_")
+        return {
+            name: self.number(name) if isinstance(value, str) and name != "loss" else value
+            for name, value in given.items()
+            if value is not None
+        }
+
+    def box(self) -> tuple[float, float] | None:
+        """--bounds as (lo, hi)."""
+        if self.bounds is None:
+            return None
+        ends = numbers(self.bounds, "--bounds")
+        if len(ends) != 2 or not ends[0] <= ends[1]:
+            raise InputError(f"--bounds {self.bounds}: expected lowest,highest such as 0,1")
+        return ends[0], ends[1]
+
+    def number(self, name: str) -> float | None:
+        """A flag that holds one number, or None where it was not given."""
+        text = getattr(self, name)
+        return None if text is None else parse_number(text, f"--{_flag(name)}")
+
+    def command(self) -> str:
+        """The command line that repeats this run."""
+        words = ["pertcore", "attack", *(str(model) for model in self.models)]
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if entry.name == "models" or value is None or value == entry.default:
+                continue
+            words += [f"--{_flag(entry.name)}", *([] if value is True else [str(value)])]
+        return shlex.join(words)
+
+
+def numbers(text: str, flag: str) -> list[float]:
+    """Numbers separated by commas, each such as 0.5 or 1/2."""
+    return [parse_number(part, flag) for part in text.split(",")]
+
+
+def _flag(name: str) -> str:
+    return name.replace("_", "-")

@@ -1,0 +1,198 @@
+"""`pertcore attack`: refuse what is wrong, stream batches, keep what is finished."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import typer
+
+from pertcore.attacks import ATTACKS
+from pertcore.attacks.registry import find
+from pertcore.cli.arguments import AttackArguments
+from pertcore.cli.console import SampleProgress, say, show_facts, warn
+from pertcore.cli.problem import Problem, pose
+from pertcore.evaluation.records import (
+    ArrayWriter,
+    fingerprint,
+    machine,
+    ready_folder,
+    result_columns,
+    versions,
+    write_results,
+    write_run,
+)
+from pertcore.evaluation.report import shown
+from pertcore.evaluation.stream import Batch, attacked_batches, joined, without_points
+from pertcore.result import ADVICE, AttackResult, Status
+
+STOPPED = 130
+SHOWN_FOOLED, SHOWN_KEPT = 9, 3
+
+
+@dataclass
+class Finished:
+    """What is known of the batches that are done; points only of the few that are shown."""
+
+    results: list[AttackResult] = field(default_factory=list)
+    columns: list[dict[str, Any]] = field(default_factory=list)
+    examples: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, batch: Batch, problem: Problem) -> None:
+        rows = slice(batch.start, batch.start + len(batch.x))
+        cut = [None if part is None else part[rows] for part in (problem.labels, problem.targets)]
+        names = problem.inputs.names[rows]
+        self.results.append(without_points(batch.result))
+        self.columns.append(result_columns(batch.result, batch.start, cut[0], cut[1], names))
+        self._keep_examples(batch)
+
+    def _keep_examples(self, batch: Batch) -> None:
+        result = batch.result
+        for wanted, allowed in ((True, SHOWN_FOOLED), (False, SHOWN_KEPT)):
+            room = allowed - sum(e["fooled"] == wanted for e in self.examples)
+            candidates = np.flatnonzero((result.success == wanted) & result.attackable)
+            for i in candidates[: max(room, 0)]:
+                self.examples.append(
+                    {
+                        "index": batch.start + int(i), "fooled": wanted, "x": np.array(batch.x[i]),
+                        "x_adv": np.array(result.x_adv[i]), "delta": np.array(result.delta[i]),
+                        "before": int(result.before[i]), "after": int(result.after[i]),
+                        "norm": float(result.norms[i]),
+                    }
+                )  # fmt: skip
+
+
+def run(arguments: AttackArguments) -> None:
+    """Attack, write, report; typer.Exit(130) after Ctrl-C, with the finished batches kept."""
+    find(arguments.attack)
+    folder = ready_folder(arguments.out) if arguments.out is not None else None
+    problem = pose(arguments)
+    started = time.perf_counter()
+    finished, stopped = Finished(), False
+    try:
+        _stream(arguments, problem, folder, finished)
+    except KeyboardInterrupt:
+        stopped = True
+    finally:
+        seconds = time.perf_counter() - started
+        if finished.results:
+            _conclude(arguments, problem, folder, finished, seconds)
+    if stopped:
+        done = sum(len(r.success) for r in finished.results)
+        kept = f", kept in {folder}" if folder is not None and done else ""
+        typer.echo(
+            f"pertcore: stopped: {done} of {len(problem.inputs)} samples done{kept}", err=True
+        )
+        raise typer.Exit(STOPPED)
+
+
+def _stream(
+    arguments: AttackArguments, problem: Problem, folder: Path | None, finished: Finished
+) -> None:
+    with SampleProgress(len(problem.inputs)) as progress:
+        batches = attacked_batches(
+            problem.oracle, problem.inputs, problem.y, batch_size=arguments.batch_size,
+            callback=progress.step, settings=problem.settings,
+        )  # fmt: skip
+        first = next(batches)
+        shape, dtype = first.x.shape[1:], first.result.x_adv.dtype
+        if folder is None:
+            _take(first, problem, finished, progress, None)
+            for batch in batches:
+                _take(batch, problem, finished, progress, None)
+            return
+        with ArrayWriter(folder / "x_adv.npy", shape, dtype) as writer:
+            _take(first, problem, finished, progress, writer)
+            for batch in batches:
+                _take(batch, problem, finished, progress, writer)
+
+
+def _take(
+    batch: Batch,
+    problem: Problem,
+    finished: Finished,
+    progress: SampleProgress,
+    writer: ArrayWriter | None,
+) -> None:
+    if writer is not None:
+        writer.append(batch.result.x_adv)
+    finished.add(batch, problem)
+    progress.batch_done(len(batch.x))
+
+
+def _conclude(
+    arguments: AttackArguments,
+    problem: Problem,
+    folder: Path | None,
+    finished: Finished,
+    seconds: float,
+) -> None:
+    result = joined(finished.results)
+    notes = list(dict.fromkeys([*problem.warnings, *result.warnings]))
+    show_facts(_title(arguments), summary(result))
+    warn(notes)
+    if folder is None:
+        return
+    from pertcore.cli.pages import attack_page
+    from pertcore.evaluation.report import write_report
+
+    write_results(folder / "results.parquet", finished.columns)
+    facts = _facts(arguments, problem, result, notes, seconds)
+    write_run(folder / "run.json", facts)
+    page = attack_page(_title(arguments), arguments.command(), result, notes, finished.examples,
+                       arguments.box(), facts)  # fmt: skip
+    write_report(folder / "report.html", page)
+    say(f"written to {folder}: x_adv.npy, results.parquet, run.json, report.html")
+
+
+def _title(arguments: AttackArguments) -> str:
+    models = " + ".join(path.name for path in arguments.models)
+    budget = f", eps {arguments.eps}" if arguments.eps is not None else ""
+    return f"{arguments.attack} on {models}, norm {arguments.norm}{budget}"
+
+
+def summary(result: AttackResult) -> dict[str, str]:
+    """The summary of a result and how the samples ended, as text."""
+    figures = {name: shown(value) for name, value in result.summary().items()}
+    if result.task == "regression":
+        for name in ("clean errors", "robust accuracy"):
+            figures.pop(name, None)
+        figures["median loss before"] = shown(float(np.median(result.loss_before)))
+        figures["median loss after"] = shown(float(np.median(result.loss_after)))
+    for code, count in zip(*np.unique(result.status, return_counts=True), strict=True):
+        figures[f"status {Status(code).name}"] = f"{count}  {ADVICE[Status(code)]}"
+    return figures
+
+
+def _facts(
+    arguments: AttackArguments,
+    problem: Problem,
+    result: AttackResult,
+    notes: Sequence[str],
+    seconds: float,
+) -> dict[str, Any]:
+    return {
+        "command": arguments.command(),
+        "arguments": {k: v for k, v in vars(arguments).items() if v is not None},
+        "attack": ATTACKS[arguments.attack].summary,
+        "settings": result.settings,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "samples_asked": len(problem.inputs),
+        "samples_done": len(result.success),
+        "complete": len(result.success) == len(problem.inputs),
+        "seconds": seconds,
+        "summary": result.summary(),
+        "calls": vars(result.calls),
+        "warnings": list(notes),
+        "model_sha256": fingerprint(arguments.models),
+        "data_sha256": fingerprint(problem.files),
+        "versions": versions(),
+        "machine": machine(),
+        "working_folder": shlex.quote(str(Path.cwd())),
+    }

@@ -1,0 +1,155 @@
+"""Commands and their flags. Nothing heavy is imported before a command runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pertcore.errors import InputError
+
+app = typer.Typer(
+    name="pertcore",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Worst-case input perturbations of a model, from its ONNX file alone.",
+)
+
+Model = Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="ONNX file.")]
+Models = Annotated[
+    list[Path], typer.Argument(metavar="MODEL.onnx...", help="ONNX file; several: an ensemble.")
+]
+InputName = Annotated[str | None, typer.Option("--input", help="Input to perturb.")]
+OutputName = Annotated[str | None, typer.Option("--output", help="Output to attack.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from pertcore import __version__
+
+        typer.echo(f"pertcore {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def pertcore(
+    version: Annotated[  # noqa: ARG001  (its callback does the work)
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    """Worst-case input perturbations of a model, from its ONNX file alone."""
+
+
+@app.command()
+def demo(
+    out: Annotated[str, typer.Option(help="Folder for report.html.")] = "pertcore-demo",
+    seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
+) -> None:
+    """Attack the bundled digit classifier and autoencoder; writes a page with the pictures."""
+    from pertcore.cli.demo import run
+
+    run(out, seed)
+
+
+@app.command()
+def info(model: Model, input: InputName = None, output: OutputName = None) -> None:
+    """Inputs, outputs, operators; which derivatives are exact and what would be approximated."""
+    from pertcore.cli.info import run
+
+    run(model, input, output)
+
+
+@app.command()
+def differentiate(
+    model: Model,
+    out: Annotated[str, typer.Option("-o", "--out", metavar="OUT.onnx", help="File to write.")],
+    mode: Annotated[str, typer.Option(help="vjp, jvp or value_and_vjp.")] = "vjp",
+    input: InputName = None,
+    output: OutputName = None,
+) -> None:
+    """Write the derivative graph of a model as an ordinary ONNX file."""
+    from pertcore.cli.differentiate import run
+
+    run(model, out, mode, input, output)
+
+
+@app.command()
+def attack(
+    models: Models,
+    inputs: Annotated[
+        str | None, typer.Option(help=".npy, .npz:KEY, image folder or glob, .parquet[:COLUMN,...]")
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(help=".npy, .npz:KEY, .csv, .txt, .parquet:COLUMN")
+    ] = None,
+    attack: Annotated[str, typer.Option(help="Name of the attack, listed below.")] = "alg1",
+    norm: Annotated[str, typer.Option(help="inf, 2, 1 or any p >= 1.")] = "inf",
+    eps: Annotated[str | None, typer.Option(help="Budget in the units of x, as 8/255.")] = None,
+    bounds: Annotated[str | None, typer.Option(help="Box of valid inputs, as 0,1.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps of an iterative attack.")] = None,
+    restarts: Annotated[int | None, typer.Option(help="Random restarts.")] = None,
+    loss: Annotated[
+        str | None, typer.Option(help="margin, score, cross-entropy, dlr or squared-error.")
+    ] = None,
+    step_size: Annotated[str | None, typer.Option(help="Step in the units of x.")] = None,
+    rel_step_size: Annotated[str | None, typer.Option(help="Step over eps / steps.")] = None,
+    rel_alpha: Annotated[str | None, typer.Option(help="Random share of eps (rfgsm).")] = None,
+    dither: Annotated[str | None, typer.Option(help="Radius of the dither.")] = None,
+    overshoot: Annotated[str | None, typer.Option(help="Beyond the boundary (deepfool).")] = None,
+    tolerance: Annotated[str | None, typer.Option(help="Beyond the tie (minnorm).")] = None,
+    classes: Annotated[int | None, typer.Option(help="Classes compared (deepfool).")] = None,
+    target: Annotated[str | None, typer.Option(help="Wanted class, or a file of them.")] = None,
+    task: Annotated[str | None, typer.Option(help="classification or regression.")] = None,
+    decision: Annotated[str | None, typer.Option(help="Boundary of a single logit.")] = None,
+    threshold: Annotated[str | None, typer.Option(help="Regression: success from here.")] = None,
+    partition: Annotated[str | None, typer.Option(help="pixels, or integers in a .npy.")] = None,
+    mean: Annotated[str | None, typer.Option(help="Subtracted before the model, a,b,c.")] = None,
+    std: Annotated[str | None, typer.Option(help="Divided by before the model, a,b,c.")] = None,
+    input: InputName = None,
+    output: OutputName = None,
+    limit: Annotated[int | None, typer.Option(help="Use the first N samples.")] = None,
+    scale: Annotated[str | None, typer.Option(help="Multiplies stored values, as 1/255.")] = None,
+    layout: Annotated[str, typer.Option(help="Of the stored samples: nchw or nhwc.")] = "nchw",
+    batch_size: Annotated[int, typer.Option(help="Samples in flight.")] = 256,
+    seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
+    threads: Annotated[int | None, typer.Option(help="Threads of the model.")] = None,
+    deterministic: Annotated[bool, typer.Option(help="Same seed, same bits.")] = False,
+    out: Annotated[str | None, typer.Option(help="Folder for all results.")] = None,
+) -> None:
+    """Find adversarial examples for samples of a data set and verify them on the model.
+
+    Writes x_adv.npy, results.parquet, run.json and report.html to --out.
+    """
+    given = dict(locals())
+    from pertcore.cli.arguments import AttackArguments
+    from pertcore.cli.attack import run
+
+    run(AttackArguments(**given))
+
+
+def execute(arguments: Sequence[str]) -> int:
+    """Run one command; returns its exit code, InputError for wrong use of the command line."""
+    # ClickException itself is private in recent releases of typer
+    misuse: Any = typer.BadParameter.__mro__[2]
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(list(arguments), prog_name="pertcore", standalone_mode=False)
+    except misuse as error:
+        raise InputError(f"{error.format_message()} (see --help)") from error
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    if list(arguments[:1]) == ["attack"] and "--help" in arguments:
+        _list_attacks()
+    return code if isinstance(code, int) else 0
+
+
+def _list_attacks() -> None:
+    from pertcore.attacks import ATTACKS
+
+    typer.echo("\nAttacks (their own options in brackets):")
+    for attack in ATTACKS.values():
+        options = ", ".join(name.replace("_", "-") for name in attack.options)
+        typer.echo(f"  {attack.name:<15} {attack.summary} [{options}]")

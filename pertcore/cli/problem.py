@@ -1,0 +1,152 @@
+"""From flags to a model, its data and the attack's settings; everything wrong is refused here."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import pertcore
+from pertcore.cli.arguments import AttackArguments, numbers
+from pertcore.constraints import parse_bounds
+from pertcore.data import Inputs, read_inputs, read_labels
+from pertcore.data.stored import load_array
+from pertcore.errors import InputError, PertcoreWarning
+from pertcore.oracle import Array, Oracle
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A model and samples, ready to be attacked; `y` is targets where there are any."""
+
+    oracle: Oracle
+    inputs: Inputs
+    labels: Array | None
+    targets: Array | None
+    settings: dict[str, Any]
+    files: tuple[Path, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def y(self) -> Array | None:
+        return self.labels if self.targets is None else self.targets
+
+
+def pose(arguments: AttackArguments) -> Problem:
+    """Load the models, open the data, read the flags. Raises InputError or ModelError."""
+    if arguments.inputs is None:
+        raise InputError(
+            "--inputs is missing: give the samples, a .npy, .npz:KEY, folder or glob of images, "
+            "or .parquet"
+        )
+    if arguments.batch_size < 1:
+        raise InputError(f"--batch-size {arguments.batch_size}: expected a whole number >= 1")
+    box, scale = arguments.box(), arguments.number("scale")
+    settings = _settings(arguments)
+    oracle, notes = _models(arguments)
+    inputs = read_inputs(
+        arguments.inputs, scale=scale, layout=arguments.layout, limit=arguments.limit,
+        shape=oracle.input_shape, dtype=oracle.dtype,
+    )  # fmt: skip
+    _check_box(inputs, box, arguments, oracle.dtype)
+    classes = _classes(oracle, arguments)
+    labels = targets = None
+    if arguments.labels is not None:
+        labels = read_labels(arguments.labels, len(inputs), total=inputs.total, classes=classes)
+    if arguments.target is not None:
+        targets = _targets(arguments.target, inputs, classes)
+    settings |= {"bounds": box, "targeted": targets is not None}
+    files = (*inputs.files, *_label_file(arguments.labels))
+    return Problem(oracle, inputs, labels, targets, settings, files, tuple(notes))
+
+
+def _settings(arguments: AttackArguments) -> dict[str, Any]:
+    settings: dict[str, Any] = {
+        "attack": arguments.attack, "norm": arguments.norm, "eps": arguments.eps,
+        "rng": arguments.seed, "deterministic": arguments.deterministic, "task": arguments.task,
+        **arguments.options(),
+    }  # fmt: skip
+    for name in ("decision", "threshold"):
+        value = arguments.number(name)
+        if value is not None:
+            settings[name] = value
+    if arguments.partition is not None:
+        settings["partition"] = (
+            arguments.partition
+            if arguments.partition == "pixels"
+            else _partition(Path(arguments.partition))
+        )
+    return settings
+
+
+def _partition(path: Path) -> Array:
+    if path.suffix != ".npy" or not path.is_file():
+        raise InputError(f"--partition {path}: allowed are pixels or an existing .npy of integers")
+    return np.asarray(load_array(path, None, "--partition"))
+
+
+def _models(arguments: AttackArguments) -> tuple[Oracle, list[str]]:
+    chosen = {
+        name: value
+        for name in ("input", "output", "threads")
+        if (value := getattr(arguments, name)) is not None
+    }
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", PertcoreWarning)
+        oracles = [pertcore.from_onnx(path, **chosen) for path in arguments.models]
+    oracle = oracles[0] if len(oracles) == 1 else pertcore.ensemble(oracles)
+    if arguments.mean is not None or arguments.std is not None:
+        mean = numbers(arguments.mean or "0", "--mean")
+        std = numbers(arguments.std or "1", "--std")
+        oracle = pertcore.normalized(oracle, _one_or_all(mean), _one_or_all(std))
+    return oracle, [str(w.message) for w in caught if issubclass(w.category, PertcoreWarning)]
+
+
+def _one_or_all(values: list[float]) -> float | list[float]:
+    return values[0] if len(values) == 1 else values
+
+
+def _check_box(
+    inputs: Inputs, box: tuple[float, float] | None, arguments: AttackArguments, dtype: Any
+) -> None:
+    if box is None:
+        return
+    inner = parse_bounds(box, (), dtype)
+    ends = (inputs.lowest, inputs.highest)
+    for value, sample in ends:
+        stored = float(np.dtype(dtype).type(value))
+        if not inner.lo <= stored <= inner.hi:
+            raise InputError(
+                f"--inputs {arguments.inputs}: sample {sample} holds {value:g}, outside --bounds "
+                f"{arguments.bounds}: rescale with --scale or give the bounds of these units"
+            )
+
+
+def _classes(oracle: Oracle, arguments: AttackArguments) -> int | None:
+    """Number of classes, where the labels must be classes."""
+    members = getattr(oracle, "ensemble_size", None)
+    shape = oracle.output_shape[1:] if members else oracle.output_shape
+    flat = tuple(size for size in shape if size != 1)
+    if arguments.task == "regression" or arguments.loss == "squared_error" or len(flat) > 1:
+        return None
+    return max(2, flat[0] if flat else 1)
+
+
+def _targets(text: str, inputs: Inputs, classes: int | None) -> Array:
+    if not text.lstrip("-").isdigit():
+        return read_labels(text, len(inputs), total=inputs.total, classes=classes, flag="--target")
+    wanted = int(text)
+    if wanted < 0 or (classes is not None and wanted >= classes):
+        limit = f"0..{classes - 1}" if classes is not None else "0 or above"
+        raise InputError(f"--target {text}: the model has classes {limit}")
+    return np.full(len(inputs), wanted, dtype=np.int64)
+
+
+def _label_file(text: str | None) -> tuple[Path, ...]:
+    if text is None:
+        return ()
+    path = Path(text)
+    return (path if path.is_file() else Path(text.rpartition(":")[0]),)

@@ -1,0 +1,87 @@
+"""An attack over a data set, batch after batch: memory holds the batch in flight."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from pertcore.attacks.checks import check_statuses
+from pertcore.attacks.run import Progress, attack
+from pertcore.errors import InputError, PertcoreWarning
+from pertcore.oracle import Array, Calls, Oracle
+from pertcore.result import AttackResult
+
+ROWS = ("success", "status", "norms", "margin", "before", "after", "loss_before", "loss_after")
+
+
+class Samples(Protocol):
+    """n samples that are read when sliced: an array, or a file behind it."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> Array: ...
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples `start` onwards, and what the attack made of them."""
+
+    start: int
+    x: Array
+    result: AttackResult
+
+
+def attacked_batches(
+    oracle: Oracle,
+    inputs: Samples,
+    y: Array | None,
+    *,
+    batch_size: int,
+    callback: Callable[[Progress], None] | None,
+    settings: dict[str, Any],
+) -> Iterator[Batch]:
+    """Run `pertcore.attack(oracle, x, y, **settings)` on batch after batch of the inputs.
+
+    The random numbers of a sample do not depend on the batch. Warnings are kept in the results.
+    """
+    if batch_size < 1:
+        raise InputError(f"batch_size={batch_size}: a whole number >= 1")
+    for start in range(0, len(inputs), batch_size):
+        rows = slice(start, min(start + batch_size, len(inputs)))
+        x = inputs[rows]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PertcoreWarning)
+            result = attack(
+                oracle, x, None if y is None else y[rows], first_index=start, callback=callback,
+                **settings,
+            )  # fmt: skip
+        yield Batch(start, x, result)
+
+
+def without_points(result: AttackResult) -> AttackResult:
+    """The result with x_adv and delta left out, for tables over many batches."""
+    return replace(result, x_adv=None, delta=None)
+
+
+def joined(results: Sequence[AttackResult]) -> AttackResult:
+    """The results of batches in order as one, without x_adv and delta.
+
+    Calls and seconds add up; warnings about statuses are counted anew over all samples.
+    """
+    first = results[0]
+    rows: dict[str, Any] = {
+        name: np.concatenate([getattr(r, name) for r in results]) for name in ROWS
+    }
+    calls = Calls(*(sum(getattr(r.calls, kind) for r in results) for kind in ("f", "vjp", "jvp")))
+    other = [
+        text for r in results for text in r.warnings if text not in set(check_statuses(r.status))
+    ]
+    return replace(
+        without_points(first), **rows, calls=calls, seconds=sum(r.seconds for r in results),
+        exact=all(r.exact for r in results),
+        warnings=tuple(dict.fromkeys([*other, *check_statuses(rows["status"])])),
+    )  # fmt: skip
