@@ -1,4 +1,4 @@
-"""Maps the top-level folders adapters/ and kernels/ into the package; the rest is pyproject.toml."""
+"""Maps the folders adapters/ and kernels/ into the package; the rest is in pyproject.toml."""
 
 from setuptools import find_packages, setup
 

@@ -53,6 +53,11 @@ class EnsembleOracle:
         return (len(self.members), *out) if self.stacked else out
 
     @property
+    def ensemble_size(self) -> int | None:
+        """m where the value is (n, m, *out), which an attack must judge by member; else None."""
+        return len(self.members) if self.stacked else None
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         return self.members[0].dtype
 

@@ -1,4 +1,4 @@
-"""What a framework supplies: a model, its value, J^T v and J u. Protocols and a counter, no code."""
+"""What a framework supplies: a model, its value, J^T v and J u; protocols and a counter."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Oracle(Protocol):
     offers, whether `take` works without a model run, and whether the products are exact
     derivatives (not finite differences). An optional attribute `notes`, a tuple of sentences,
     tells the user what is approximated; an optional method `deterministic()` returns the same
-    model on one thread.
+    model on one thread; an optional `ensemble_size` m says that outputs are (n, m, K).
     """
 
     @property
