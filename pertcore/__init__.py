@@ -18,6 +18,7 @@ PUBLIC = {
     "normalized": "pertcore.adapters.normalized",
     "ensemble": "pertcore.adapters.ensemble",
     "testing": "pertcore.testing",
+    "PertcoreWarning": "pertcore.errors",
     "Calls": "pertcore.oracle",
     "Status": "pertcore.result",
     "AttackResult": "pertcore.result",

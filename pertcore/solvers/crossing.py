@@ -30,7 +30,7 @@ def cross(
         lin = front.problem.linearize(front.points) if first is None else first
         first = None
         rows = front.problem.losses("margin", lin.value)
-        keep = judge(front, rows)
+        keep = judge(front, rows, lin.value)
         if np.any(keep):
             lin, covered = narrowed(front, lin, keep)
             level, gradient = wall(front.problem, lin, lin.value)

@@ -59,7 +59,7 @@ def descend(
 
 def _gradient(front: Front, lin: Linearization, loss: Any, dithered: bool) -> Array:
     rows = front.problem.losses(loss, lin.value)
-    keep = np.isfinite(rows.value) if dithered else judge(front, rows)
+    keep = np.isfinite(rows.value) if dithered else judge(front, rows, lin.value)
     if dithered:
         front.leave(~keep, Status.NONFINITE)
     if not np.any(keep):

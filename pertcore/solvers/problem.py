@@ -16,6 +16,9 @@ from pertcore.result import Status
 # Below this share of leavers, dropping them costs more than one useless backward pass for them.
 WORTH_TAKING = 0.25
 
+# Two graphs of one model differ by some tens of units in the last place of the largest score.
+ROUNDING = 64
+
 
 @dataclass(frozen=True)
 class Goal:
@@ -46,10 +49,15 @@ class Goal:
             goal=self.goal,
         )  # fmt: skip
 
-    def reached(self, rows: losses.LossRows) -> Array:
-        """(n,) bool: who may leave; a tie (margin 0) is not fooled, NaN never is."""
+    def reached(self, rows: losses.LossRows, value: Array) -> Array:
+        """(n,) bool: who may leave; a tie (margin 0) is not fooled, NaN never is.
+
+        A margin inside the rounding of the scores is not trusted: the final verdict is another
+        run of the model, perhaps of another graph, and who leaves here cannot move on.
+        """
         if self.task == "classification":
-            return rows.margin < 0
+            scale = np.abs(self.scores(value)).reshape(len(value), -1).max(axis=1)
+            return rows.margin < -ROUNDING * np.finfo(value.dtype).eps * scale.astype(np.float64)
         if self.threshold is None:
             return np.zeros(len(rows.value), dtype=bool)
         return -rows.value >= self.threshold
@@ -148,9 +156,9 @@ class Front:
         return self.ended, self.status
 
 
-def judge(front: Front, rows: losses.LossRows) -> Array:
+def judge(front: Front, rows: losses.LossRows, value: Array) -> Array:
     """Mark who is fooled or not finite at the present points; mask (n,) of who stays."""
-    fooled = front.problem.goal.reached(rows)
+    fooled = front.problem.goal.reached(rows, value)
     broken = ~np.isfinite(rows.value)
     front.leave(fooled & ~broken, Status.OK)
     front.leave(broken, Status.NONFINITE)
