@@ -36,7 +36,7 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def pertcore(
-    version: Annotated[  # noqa: ARG001  (its callback does the work)
+    version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")
     ] = False,
 ) -> None:
@@ -45,7 +45,7 @@ def pertcore(
 
 @app.command()
 def demo(
-    out: Annotated[str, typer.Option(help="Folder for report.html.")] = "pertcore-demo",
+    out: Annotated[str, typer.Option(help="Folder for report.html.")] = "pertcore-out",
     seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
 ) -> None:
     """Attack the bundled digit classifier and autoencoder; writes a page with the pictures."""
@@ -116,7 +116,9 @@ def attack(
     batch_size: Annotated[int, typer.Option(help="Samples in flight.")] = 256,
     seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
     threads: Annotated[int | None, typer.Option(help="Threads of the model.")] = None,
-    deterministic: Annotated[bool, typer.Option(help="Same seed, same bits.")] = False,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="Same seed, same bits.")
+    ] = False,
     out: Annotated[str | None, typer.Option(help="Folder for all results.")] = None,
 ) -> None:
     """Find adversarial examples for samples of a data set and verify them on the model.

@@ -38,8 +38,8 @@ def fitted(
             f"{source}: --layout nhwc needs samples of (height, width, channels), got {stored}"
         )
     # a model that takes channels last itself has nothing to move
-    as_stored = want is not None and _target(stored, want) is not None
-    moved = nhwc and len(stored) == 3 and not (as_stored and stored[-1] == (want or [0])[-1])
+    last_already = want is not None and stored[-1] in (1, 3, 4) and matches(stored, want)
+    moved = nhwc and len(stored) == 3 and not last_already
     sample = (stored[-1], *stored[:-1]) if moved else stored
     target = _target(sample, want)
     if target is None:

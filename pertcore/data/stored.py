@@ -38,8 +38,8 @@ def load_array(path: Path, key: str | None, flag: str) -> Array:
         if path.suffix == ".npy":
             if key is not None:
                 raise InputError(f"{flag} {path}:{key}: a .npy file has no keys, give {path}")
-            return np.load(path, mmap_mode="r", allow_pickle=False)
-        with np.load(path, allow_pickle=False) as archive:
+            return np.lib.format.open_memmap(path, mode="r")
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return archive[_key(path, key, list(archive.files), flag)]
     except (ValueError, EOFError, OSError, zipfile.BadZipFile, KeyError) as error:
         if isinstance(error, InputError):
@@ -59,7 +59,7 @@ def _key(path: Path, key: str | None, keys: list[str], flag: str) -> str:
 
 
 def _why(error: Exception) -> str:
-    if "Object arrays" in str(error) or "allow_pickle" in str(error):
+    if any(word in str(error) for word in ("Object arrays", "Python objects", "pickle")):
         return "holds Python objects (strings or ragged lists) or is no NumPy file: give numbers"
     first = (str(error).splitlines() or ["unreadable"])[0]
     return f"cannot be read as a NumPy file ({first})"

@@ -1,0 +1,31 @@
+"""`pertcore differentiate`: the derivative graph as an ordinary ONNX file."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import pertcore
+from pertcore.cli.console import say, warn
+from pertcore.errors import InputError, PertcoreWarning
+from pertcore.evaluation.records import ready_folder
+
+MODES = ("vjp", "jvp", "value_and_vjp")
+
+
+def run(model: Path, out: str, mode: str, input: str | None, output: str | None) -> None:
+    """Differentiate and write; the target is tried before any work."""
+    if mode not in MODES:
+        raise InputError(f"--mode {mode}: allowed are {', '.join(MODES)}")
+    target = Path(out)
+    if target.is_dir():
+        raise InputError(f"--out {out}: is a folder, expected a file such as {target.name}.onnx")
+    ready_folder(target.parent)
+    if target.exists() and model.exists() and target.samefile(model):
+        raise InputError(f"--out {out}: would overwrite the model itself")
+    chosen = {k: v for k, v in (("input", input), ("output", output)) if v is not None}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", PertcoreWarning)
+        pertcore.differentiate(model, mode=mode, **chosen).save(target)
+    warn(str(w.message) for w in caught if issubclass(w.category, PertcoreWarning))
+    say(f"written to {target}")
