@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -194,5 +193,5 @@ def _facts(
         "data_sha256": fingerprint(problem.files),
         "versions": versions(),
         "machine": machine(),
-        "working_folder": shlex.quote(str(Path.cwd())),
+        "working_folder": str(Path.cwd()),
     }

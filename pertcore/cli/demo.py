@@ -94,11 +94,12 @@ def run(out: str, seed: int) -> None:
 
 
 def _attacked(
-    model: Oracle, x: Array, y: Array | None, name: str, eps: float | None, seed: int, status: Any
-) -> AttackResult:
+    model: Oracle, x: Array, y: Array | None, name: str, eps: float | None, seed: int, status: Any,
+    task: str = "classification",
+) -> AttackResult:  # fmt: skip
     status.update(name if eps is None else f"{name}, eps {eps}")
     return pertcore.attack(
-        model, x, y, attack=name, norm="inf", eps=eps, bounds=BOUNDS, rng=seed,
+        model, x, y, attack=name, norm="inf", eps=eps, bounds=BOUNDS, rng=seed, task=task,
         **BUDGETED.get(name, {}),
     )  # fmt: skip
 
@@ -107,7 +108,7 @@ def _restored(model: Oracle, x: Array, seed: int, status: Any) -> dict[tuple[str
     clean, found = model(x), {}
     for name in ("random", "alg1"):
         for eps in EPS:
-            result = _attacked(model, x, None, name, eps, seed, status)
+            result = _attacked(model, x, None, name, eps, seed, status, "regression")
             found[name, eps] = Restored(clean, model(result.x_adv), result)
     return found
 

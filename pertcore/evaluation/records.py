@@ -70,6 +70,9 @@ class ArrayWriter:
         self.file.seek(0)
         self._header()
         self.file.close()
+        if error is not None and self.count == 0:
+            self.part.unlink()
+            return
         self.part.replace(self.path)
 
     def _header(self) -> None:
@@ -93,7 +96,8 @@ def result_columns(
     """The rows of `results.parquet` for one batch, a column a key, in order.
 
     label: the given label, else the clean prediction; target: the wanted class of a targeted
-    attack. Classes are -1 for regression, where the losses tell the story.
+    attack. Classes are -1 for regression, where the losses tell the story. calls: runs of the
+    model and of its derivatives per sample, the mean of the batch.
     """
     n = len(result.success)
     given = labels if labels is not None and labels.ndim == 1 else result.before
