@@ -6,28 +6,78 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.extending import overload
 from numpy.typing import NDArray
+from pertcore.kernels.compiled.elementary import exponential, total
 
 Array = NDArray[Any]
 
 DLR_FLOOR = 1e-12
 LAST = 4
+BLOCK = 64
+S31, S63 = np.int32(31), np.int64(63)
+SINGLE_MAGNITUDE, SINGLE_INFINITY = np.int32(0x7FFFFFFF), np.int32(0x7F800000)
+DOUBLE_MAGNITUDE, DOUBLE_INFINITY = np.int64(2**63 - 1), np.int64(0x7FF0000000000000)
+# Where -inf sorts: below every finite number, and what a maximum over nothing returns.
+SINGLE_LEAST = np.int32(~0x7F800000)
+DOUBLE_LEAST = np.int64(~0x7FF0000000000000)
+
+
+def _peak(row: Any) -> Any:
+    """The largest entry and whether all are finite; -inf and True of an empty row."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(_peak)
+def _peak_of(row: Any) -> Any:
+    # As integers that sort like the numbers: an integer maximum vectorises and sees every NaN.
+    def single(row: Any) -> Any:
+        words, top, size = row.view(np.int32), SINGLE_LEAST, np.int32(0)
+        for j in range(words.shape[0]):
+            magnitude = np.int32(words[j] & SINGLE_MAGNITUDE)
+            size = magnitude if magnitude > size else size
+            sortable = np.int32(words[j] ^ ((words[j] >> S31) & SINGLE_MAGNITUDE))
+            top = sortable if sortable > top else top
+        back = np.int32(top ^ ((top >> S31) & SINGLE_MAGNITUDE))
+        return back.view(np.float32), size < SINGLE_INFINITY
+
+    def double(row: Any) -> Any:
+        words, top, size = row.view(np.int64), DOUBLE_LEAST, np.int64(0)
+        for j in range(words.shape[0]):
+            magnitude = np.int64(words[j] & DOUBLE_MAGNITUDE)
+            size = magnitude if magnitude > size else size
+            sortable = np.int64(words[j] ^ ((words[j] >> S63) & DOUBLE_MAGNITUDE))
+            top = sortable if sortable > top else top
+        back = np.int64(top ^ ((top >> S63) & DOUBLE_MAGNITUDE))
+        return back.view(np.float64), size < DOUBLE_INFINITY
+
+    return single if row.dtype == types.float32 else double
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _first(row: Array, wanted: float, start: int) -> int:
+    """The first index from `start` on of an entry known to be there, skipped to by blocks."""
+    while start + BLOCK <= row.shape[0]:
+        block, hits = row[start : start + BLOCK], 0
+        for j in range(BLOCK):
+            hits += block[j] == wanted
+        if hits > 0:
+            break
+        start += BLOCK
+    while row[start] != wanted:
+        start += 1
+    return start
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _compare(row: Array, own: int, targeted: bool) -> tuple[float, int]:
-    best = -np.inf
-    runner_up = 0 if own != 0 else 1
-    finite = True
-    for j in range(row.shape[0]):
-        v = row[j]
-        finite &= abs(v) < np.inf
-        if v > best and j != own:
-            best = v
-            runner_up = j
-    if not finite:
+    before, before_finite = _peak(row[:own])
+    after, after_finite = _peak(row[own + 1 :])
+    if not (before_finite and after_finite and abs(row[own]) < np.inf):
         return np.nan, -1
+    best = max(before, after)
+    runner_up = _first(row, best, 0 if before == best else own + 1)
     lead = np.float64(row[own]) - np.float64(best)
     return (-lead if targeted else lead), runner_up
 
@@ -79,20 +129,7 @@ def score_loss(
 @njit(cache=True, nogil=True, error_model="numpy")
 def _weights(scores: Array, top: float, out: Array) -> None:
     for j in range(scores.shape[0]):
-        out[j] = math.exp(np.float64(scores[j]) - top)
-
-
-@njit(
-    cache=True,
-    nogil=True,
-    error_model="numpy",
-    fastmath={"reassoc", "contract", "arcp", "nsz"},
-)
-def _total(values: Array) -> float:
-    total = 0.0
-    for j in range(values.shape[0]):
-        total += values[j]
-    return total
+        out[j] = exponential(np.float64(scores[j]) - top)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -119,7 +156,7 @@ def cross_entropy_loss(
         _weights(row, top, weights)
         share = weights[own]
         weights[own] = 0.0
-        rest = _total(weights)
+        rest = total(weights)
         value[i] = sign * (behind - math.log1p(rest + (share - 1.0)))
         scale = -sign / (rest + share)
         for j in range(out.shape[0]):
@@ -180,11 +217,11 @@ def dlr_loss(
                 out[classes[rank]] = change[rank]
         # Summed in float64 and stored once: an entry may be both the label and a leader.
         for j, part in ((y[i], sign / scale), (runner_up[i], -sign / scale)):
-            total = part
+            slope = part
             for rank in range(keep):
                 if keep > 2 and classes[rank] == j:
-                    total += change[rank]
-            out[j] = total
+                    slope += change[rank]
+            out[j] = slope
 
 
 @njit(
@@ -194,12 +231,12 @@ def dlr_loss(
     fastmath={"reassoc", "contract", "arcp", "nsz"},
 )
 def _squared_row(row: Array, target: Array, factor: float, out: Array) -> float:
-    total = 0.0
+    squared = 0.0
     for j in range(row.shape[0]):
         error = np.float64(row[j]) - np.float64(target[j])
-        total += error * error
+        squared += error * error
         out[j] = factor * error
-    return total
+    return squared
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

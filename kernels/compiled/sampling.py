@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+from pertcore.kernels.compiled.elementary import exponential, logarithm, total, turn
 
 Array = NDArray[Any]
 
@@ -19,7 +20,8 @@ BALL, SPHERE, ORDER = np.uint64(1), np.uint64(2), np.uint64(3)
 PURPOSES = np.uint64(4)
 SLOT = np.uint64(40)
 RADIUS = np.uint64(1 << 62)
-TWO_PI = 2.0 * math.pi
+ATTEMPT = np.uint64(3)
+NEXT_SLOT = np.uint64(1 << 40)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -54,14 +56,14 @@ def _inner(eps: float, row: Array) -> float:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _scale(total: float, eps: float, norm: float, row: Array) -> float:
+def _scale(mass: float, eps: float, norm: float, row: Array) -> float:
     margin = 2.0**-23 if row.itemsize == 4 else 1e-13
-    return eps * (1.0 - margin) / total ** (1.0 / norm)
+    return eps * (1.0 - margin) / mass ** (1.0 / norm)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def random_ball(keys: Array, draw: int, eps: Array, norm: float, out: Array) -> None:
-    points = np.empty(out.shape[1] + 1, np.float64)
+    points, powers = _scratch(out.shape[1], norm)
     for i in range(out.shape[0]):
         base, row = _base(keys[i], draw, BALL), out[i]
         if math.isinf(norm):
@@ -70,14 +72,14 @@ def random_ball(keys: Array, draw: int, eps: Array, norm: float, out: Array) -> 
                 unit = _unit(_mix(base ^ (GOLDEN * np.uint64(j))))
                 row[j] = (2.0 * unit - 1.0) * size
         else:
-            total = _generalised_gaussian(base, norm, points[: row.shape[0]], points)
-            total -= math.log(_unit(_mix(base ^ (GOLDEN * RADIUS))))
-            _store(points, _scale(total, eps[i], norm, row), row)
+            mass = _generalised_gaussian(base, norm, row.shape[0], points, powers)
+            mass -= logarithm(_unit(_mix(base ^ (GOLDEN * RADIUS))))
+            _store(points, _scale(mass, eps[i], norm, row), row)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def random_sphere(keys: Array, draw: int, eps: Array, norm: float, out: Array) -> None:
-    points = np.empty(out.shape[1] + 1, np.float64)
+    points, powers = _scratch(out.shape[1], norm)
     for i in range(out.shape[0]):
         base, row = _base(keys[i], draw, SPHERE), out[i]
         if math.isinf(norm):
@@ -85,8 +87,14 @@ def random_sphere(keys: Array, draw: int, eps: Array, norm: float, out: Array) -
             for j in range(row.shape[0]):
                 row[j] = _sign(_mix(base ^ (GOLDEN * np.uint64(j)))) * size
         else:
-            total = _generalised_gaussian(base, norm, points[: row.shape[0]], points)
-            _store(points, _scale(total, eps[i], norm, row), row)
+            mass = _generalised_gaussian(base, norm, row.shape[0], points, powers)
+            _store(points, _scale(mass, eps[i], norm, row), row)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _scratch(d: int, norm: float) -> Any:
+    used = 0 if math.isinf(norm) else d + 1
+    return np.empty(used, np.float64), np.empty(used, np.float64)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -96,55 +104,66 @@ def _store(points: Array, scale: float, row: Array) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _generalised_gaussian(base: Any, norm: float, points: Array, padded: Array) -> float:
+def _generalised_gaussian(base: Any, norm: float, d: int, points: Array, powers: Array) -> float:
+    """Fills points[:d]; returns the sum of abs(t)^norm."""
     if norm == 2.0:
-        return _gaussian(base, points, padded)
-    total = 0.0
-    shape = 1.0 + 1.0 / norm
-    for j in range(points.shape[0]):
-        word = _mix(base ^ (GOLDEN * np.uint64(j)))
-        if norm == 1.0:
-            size = -math.log(_unit(word))
-            total += size
-        else:
-            gamma = _gamma(base, shape, np.uint64(j))
+        half = (d + 1) // 2
+        _gaussian(base, half, points[:half], points[half : 2 * half])
+        for j in range(d):
+            powers[j] = points[j] * points[j]
+    elif norm == 1.0:
+        for j in range(d):
+            word = _mix(base ^ (GOLDEN * np.uint64(j)))
+            powers[j] = -logarithm(_unit(word))
+            points[j] = _sign(word) * powers[j]
+    else:
+        _gammas(base, 1.0 + 1.0 / norm, powers[:d])
+        for j in range(d):
+            word = _mix(base ^ (GOLDEN * np.uint64(j)))
             root = _unit(word)
-            size = root * gamma ** (1.0 / norm)
-            total += gamma * root**norm
-        points[j] = _sign(word) * size
-    return total
+            points[j] = _sign(word) * root * exponential(logarithm(powers[j]) / norm)
+            powers[j] *= exponential(norm * logarithm(root))
+    return total(powers[:d])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _gaussian(base: Any, points: Array, padded: Array) -> float:
-    for j in range(0, points.shape[0], 2):
-        radius = math.sqrt(-math.log(_unit(_mix(base ^ (GOLDEN * np.uint64(j))))))
-        angle = TWO_PI * _unit(_mix(base ^ (GOLDEN * np.uint64(j + 1))))
-        padded[j] = radius * math.cos(angle)
-        padded[j + 1] = radius * math.sin(angle)
-    total = 0.0
-    for j in range(points.shape[0]):
-        total += points[j] * points[j]
-    return total
+def _gaussian(base: Any, half: int, first: Array, second: Array) -> None:
+    for j in range(half):
+        angle = _unit(_mix(base ^ (GOLDEN * np.uint64(j + half))))
+        radius = math.sqrt(-logarithm(_unit(_mix(base ^ (GOLDEN * np.uint64(j))))))
+        cosine, sine = turn(angle)
+        first[j] = radius * cosine
+        second[j] = radius * sine
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _gamma(base: Any, shape: float, coordinate: Any) -> float:
+def _gammas(base: Any, shape: float, out: Array) -> None:
+    _attempt(base, ONE << SLOT, shape, out)
+    for j in range(out.shape[0]):
+        slot = ONE
+        while out[j] == 0.0:
+            slot += ATTEMPT
+            _attempt(base, np.uint64(j) + (slot << SLOT), shape, out[j : j + 1])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _attempt(base: Any, start: Any, shape: float, out: Array) -> None:
+    """Gamma numbers, or 0 where rejected, from the words that begin at counter `start`."""
     location = shape - 1.0 / 3.0
     spread = 1.0 / math.sqrt(9.0 * location)
-    slot = ONE
-    while True:
-        one = _unit(_mix(base ^ (GOLDEN * (coordinate + (slot << SLOT)))))
-        two = _unit(_mix(base ^ (GOLDEN * (coordinate + ((slot + ONE) << SLOT)))))
-        three = _unit(_mix(base ^ (GOLDEN * (coordinate + ((slot + ONE + ONE) << SLOT)))))
-        slot += ONE + ONE + ONE
-        normal = math.sqrt(-2.0 * math.log(one)) * math.cos(TWO_PI * two)
-        stretched = 1.0 + spread * normal
-        if stretched > 0.0:
-            cube = stretched * stretched * stretched
-            bound = 0.5 * normal * normal + location * (1.0 - cube + math.log(cube))
-            if math.log(three) < bound:
-                return location * cube
+    for j in range(out.shape[0]):
+        counter = start + np.uint64(j)
+        radius = math.sqrt(-2.0 * logarithm(_unit(_mix(base ^ (GOLDEN * counter)))))
+        cosine, _ = turn(_unit(_mix(base ^ (GOLDEN * (counter + NEXT_SLOT)))))
+        out[j] = radius * cosine
+    for j in range(out.shape[0]):
+        stretched = 1.0 + spread * out[j]
+        positive = stretched > 0.0
+        cube = stretched * stretched * stretched if positive else 1.0
+        bound = 0.5 * out[j] * out[j] + location * (1.0 - cube + logarithm(cube))
+        word = _mix(base ^ (GOLDEN * (start + np.uint64(j) + NEXT_SLOT + NEXT_SLOT)))
+        kept = positive & (logarithm(_unit(word)) < bound)
+        out[j] = location * cube if kept else 0.0
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -82,10 +82,9 @@ def _generalised_gaussian(base: Array, norm: float, d: int) -> tuple[Array, Arra
     """Independent coordinates of density proportional to exp(-abs(t)^p), and sum abs(t)^p."""
     words = _words(base, np.arange(d + d % 2))
     if norm == 2.0:
-        radius = np.sqrt(-np.log(_unit(words[:, 0::2])))
-        angle = 2.0 * math.pi * _unit(words[:, 1::2])
-        points = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=2)
-        points = points.reshape(len(base), d + d % 2)[:, :d]
+        first, second = np.split(_unit(words), 2, axis=1)
+        radius, angle = np.sqrt(-np.log(first)), 2.0 * math.pi * second
+        points = np.hstack([radius * np.cos(angle), radius * np.sin(angle)])[:, :d]
         return points, (points * points).sum(axis=1)
     words = words[:, :d]
     if norm == 1.0:
