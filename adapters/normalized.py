@@ -74,6 +74,11 @@ class NormalizedOracle:
     def notes(self) -> tuple[str, ...]:
         return tuple(getattr(self.inner, "notes", ()))
 
+    @property
+    def ensemble_size(self) -> int | None:
+        """How many members speak in one output, None for one model."""
+        return getattr(self.inner, "ensemble_size", None)
+
     def deterministic(self) -> NormalizedOracle:
         """The same model on one thread, where the inner oracle offers it."""
         quiet = getattr(self.inner, "deterministic", None)

@@ -58,6 +58,11 @@ class ChunkedOracle:
     def notes(self) -> tuple[str, ...]:
         return tuple(getattr(self.inner, "notes", ()))
 
+    @property
+    def ensemble_size(self) -> int | None:
+        """How many members speak in one output, None for one model."""
+        return getattr(self.inner, "ensemble_size", None)
+
     def __call__(self, x: Array) -> Array:
         values = [self.counted(self.inner, c, used)[:used] for c, used in self._chunks(x)]
         return self._joined(values)

@@ -6,7 +6,9 @@ from pertcore.adapters.ensemble import ensemble
 from pertcore.adapters.function import from_function
 from pertcore.adapters.matrix import from_matrix
 from pertcore.adapters.network import from_network
+from pertcore.adapters.normalized import normalized
 
+from pertcore.chunked import chunked
 from pertcore.errors import InputError, PertcoreWarning
 from pertcore.oracle import Calls
 from pertcore.testing import assert_oracle
@@ -52,6 +54,12 @@ def test_one_approximated_member_makes_the_ensemble_approximated():
     assert "exact" not in oracle.capabilities
     assert oracle.notes == rough.notes
     assert_oracle(oracle.deterministic(), X, runs_per_sample=2, rtol=1e-7)
+
+
+def test_wrappers_say_how_many_members_speak():
+    models = members()
+    assert chunked(normalized(ensemble(models), 0, 1), 4).ensemble_size == 2
+    assert chunked(normalized(ensemble(models, reduce="logits"), 0, 1), 4).ensemble_size is None
 
 
 @pytest.mark.parametrize(
