@@ -1,7 +1,70 @@
-from pertcore.kernels.definitions.steps import (
-    ball_step_inf,
-    pgd_2,
-    pgd_inf,
-)
+"""Whole steps in one visit of a row: the Numba version of the fused steps."""
 
-__all__ = ["ball_step_inf", "pgd_2", "pgd_inf"]
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from pertcore.kernels.compiled.elements import (
+    at,
+    clamp,
+    clean,
+    flip,
+    floor_to,
+    native,
+    sign_bit,
+    strict,
+    within,
+)
+from pertcore.kernels.compiled.projections import project_row_2
+from pertcore.kernels.compiled.steps import norm_2
+
+from pertcore.oracle import Array
+
+
+@strict
+def _signed_rows(
+    x: Array, x_t: Array, g: Array, move: Any, e: Any, low: Any, high: Any, out: Array
+) -> None:
+    """One row of `pgd_inf`: move and e in the dtype of x."""
+    zero = x.dtype.type(0)
+    for i in range(x.size):
+        m = flip(move, sign_bit(g[i])) if abs(g[i]) > 0 else zero
+        out[i] = clamp(within(x[i], x_t[i] - m, e), at(low, i), at(high, i))
+
+
+@strict
+def pgd_inf(
+    x: Array, x_t: Array, g: Array, step: Array, eps: Array, lo: Any, hi: Any, out: Array
+) -> None:
+    low, high = native(lo, x), native(hi, x)
+    for k in range(x.shape[0]):
+        move = x.dtype.type(step[k])
+        _signed_rows(x[k], x_t[k], g[k], move, floor_to(eps[k], x), low, high, out[k])
+
+
+@strict
+def ball_step_inf(
+    x: Array, x_t: Array, g: Array, radius: Array, eps: Array, lo: Any, hi: Any, out: Array
+) -> None:
+    low, high = native(lo, x), native(hi, x)
+    for k in range(x.shape[0]):
+        move = floor_to(radius[k], x)
+        _signed_rows(x[k], x_t[k], g[k], move, floor_to(eps[k], x), low, high, out[k])
+
+
+@strict
+def pgd_2(
+    x: Array, x_t: Array, g: Array, step: Array, eps: Array, lo: Any, hi: Any, out: Array
+) -> None:
+    low, high = native(lo, x), native(hi, x)
+    d = x.shape[1]
+    z, a, r = np.empty(d, x.dtype), np.empty(d, x.dtype), np.empty(d, x.dtype)
+    most = x.dtype.type(np.finfo(x.dtype).max)
+    for k in range(x.shape[0]):
+        gk, tk = g[k], x_t[k]
+        norm = norm_2(gk)
+        c = -step[k] / norm if norm > 0 else 0.0
+        for i in range(d):
+            z[i] = tk[i] + x.dtype.type(c * np.float64(clean(gk[i], most)))
+        project_row_2(x[k], z, eps[k], low, high, a, r, out[k])

@@ -1,17 +1,289 @@
-from pertcore.kernels.definitions.projections import (
-    project_1,
-    project_2,
-    project_box_1,
-    project_box_2,
-    project_box_p,
-    project_inf,
+"""Euclidean projections: the Numba version of `definitions.projections`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from pertcore.kernels.compiled.elements import (
+    at,
+    clamp,
+    flip,
+    floor_to,
+    gap,
+    native,
+    room,
+    sign_bit,
+    strict,
+    summing,
+)
+from pertcore.kernels.compiled.exact import SAFETY, settle
+from pertcore.kernels.compiled.rows import (
+    PASSES,
+    distance,
+    largest_entry,
+    saturated_squares,
+    saturating_scale,
+    sum_of_powers,
 )
 
-__all__ = [
-    "project_1",
-    "project_2",
-    "project_box_1",
-    "project_box_2",
-    "project_box_p",
-    "project_inf",
-]
+from pertcore.oracle import Array
+
+
+@strict
+def project_inf(delta: Array, eps: Array, out: Array) -> None:
+    for k in range(delta.shape[0]):
+        dk, ok = delta[k], out[k]
+        e = floor_to(eps[k], delta)
+        for i in range(dk.size):
+            ok[i] = clamp(dk[i], -e, e)
+
+
+@strict
+def project_2(delta: Array, eps: Array, out: Array) -> None:
+    margin = 1 - max(4 * np.finfo(delta.dtype).eps, SAFETY)
+    for k in range(delta.shape[0]):
+        dk, ok = delta[k], out[k]
+        norm = math.sqrt(sum_of_powers(dk, 2.0))
+        c = delta.dtype.type(eps[k] * margin / norm if norm > eps[k] else 1.0)
+        for i in range(dk.size):
+            ok[i] = dk[i] * c
+
+
+@strict
+def project_1(delta: Array, eps: Array, out: Array) -> None:
+    margin = 1 - max(4 * np.finfo(delta.dtype).eps, SAFETY)
+    a = np.empty(delta.shape[1], delta.dtype)
+    for k in range(delta.shape[0]):
+        dk, ok = delta[k], out[k]
+        for i in range(a.size):
+            a[i] = abs(dk[i])
+        total = sum_of_powers(a, 1.0)
+        tau = delta.dtype.type(0)
+        if total > eps[k]:
+            tau = _threshold(a, total, eps[k] * margin)
+        for i in range(a.size):
+            ok[i] = flip(max(a[i] - tau, delta.dtype.type(0)), sign_bit(dk[i]))
+
+
+@summing
+def _excess(a: Array, tau: Any) -> tuple[float, float]:
+    """sum max(a - tau, 0), and the count of entries above tau."""
+    zero = a.dtype.type(0)
+    total = 0.0
+    count = 0.0
+    for i in range(a.size):
+        v = a[i] - tau
+        total += np.float64(max(v, zero))
+        count += np.float64(v > 0)
+    return total, count
+
+
+@strict
+def _threshold(a: Array, total: float, radius: float) -> Any:
+    """tau with sum max(a - tau, 0) = radius: Newton's method on a convex piecewise linear function.
+
+    From below the iterates rise to tau and never pass it; they are there when the set of entries
+    above stays the same.
+    """
+    kind = a.dtype.type
+    tau = kind(max((total - radius) / a.size, np.float64(largest_entry(a)) - radius, 0.0))
+    before = -1.0
+    for _ in range(PASSES):
+        total, count = _excess(a, tau)
+        following = kind(np.float64(tau) + (total - radius) / max(count, 1.0))
+        if count == before or not following > tau:
+            return max(tau, following)
+        tau, before = following, count
+    return tau
+
+
+@strict
+def project_box_2(x: Array, z: Array, eps: Array, lo: Any, hi: Any, out: Array) -> None:
+    low, high = native(lo, x), native(hi, x)
+    a, r = np.empty(x.shape[1], x.dtype), np.empty(x.shape[1], x.dtype)
+    for k in range(x.shape[0]):
+        project_row_2(x[k], z[k], eps[k], low, high, a, r, out[k])
+
+
+@strict
+def project_row_2(
+    x: Array, z: Array, eps: float, low: Any, high: Any, a: Array, r: Array, out: Array
+) -> None:
+    """out = the projection of z; a and r are room to work in, z is not out."""
+    limit = eps * (1 - SAFETY)
+    split(x, z, low, high, a, r)
+    total, _ = saturated_squares(a, r, 1.0)
+    if math.sqrt(total) > limit:
+        t = saturating_scale(a, r, limit * (1 - np.finfo(x.dtype).eps), 1.0)
+        place(x, z, a, r, t, low, high, out)
+    else:
+        for i in range(x.size):
+            out[i] = clamp(z[i], at(low, i), at(high, i))
+    if distance(out, x, 2.0) > limit:
+        a[:] = out
+        settle(x, a, eps, 2.0, low, high, out)
+
+
+@strict
+def split(x: Array, z: Array, low: Any, high: Any, a: Array, r: Array) -> None:
+    """a = |z - x|, r = the room in that direction."""
+    for i in range(x.size):
+        d = z[i] - x[i]
+        a[i] = abs(d)
+        r[i] = room(-d, x[i], at(low, i), at(high, i))
+
+
+@strict
+def place(
+    x: Array, z: Array, a: Array, r: Array, t: float, low: Any, high: Any, out: Array
+) -> None:
+    """out = x + sign(z - x) min(t a, r), rounded into the box."""
+    scale = x.dtype.type(t)
+    for i in range(x.size):
+        d = flip(min(scale * a[i], r[i]), sign_bit(z[i] - x[i]))
+        out[i] = clamp(x[i] + d, at(low, i), at(high, i))
+
+
+@strict
+def project_box_1(x: Array, z: Array, eps: Array, lo: Any, hi: Any, out: Array) -> None:
+    low, high = native(lo, x), native(hi, x)
+    a, r = np.empty(x.shape[1], x.dtype), np.empty(x.shape[1], x.dtype)
+    for k in range(x.shape[0]):
+        limit = eps[k] * (1 - SAFETY)
+        split(x[k], z[k], low, high, a, r)
+        tau = _capped_threshold(a, r, limit * (1 - np.finfo(x.dtype).eps))
+        if tau > 0:
+            for i in range(a.size):
+                a[i] = max(a[i] - tau, x.dtype.type(0))
+            place(x[k], z[k], a, r, 1.0, low, high, out[k])
+        else:
+            for i in range(a.size):
+                out[k, i] = clamp(z[k, i], at(low, i), at(high, i))
+        if distance(out[k], x[k], 1.0) > limit:
+            a[:] = out[k]
+            settle(x[k], a, eps[k], 1.0, low, high, out[k])
+
+
+@summing
+def _capped_excess(a: Array, r: Array, tau: Any) -> tuple[float, float]:
+    """sum min(max(a - tau, 0), r), and the count of entries strictly between."""
+    zero = a.dtype.type(0)
+    total = 0.0
+    count = 0.0
+    for i in range(a.size):
+        v = a[i] - tau
+        total += np.float64(min(max(v, zero), r[i]))
+        count += np.float64(v > 0) * np.float64(v < r[i])
+    return total, count
+
+
+@strict
+def _capped_threshold(a: Array, r: Array, radius: float) -> Any:
+    """The smallest tau >= 0 with sum min(max(a - tau, 0), r) <= radius, to rounding.
+
+    Piecewise linear and falling, but not convex: Newton's steps are taken where they stay inside
+    the bracket, else it is halved.
+    """
+    kind = a.dtype.type
+    low, high = kind(0), largest_entry(a)
+    tau = low
+    for _ in range(4 * PASSES):
+        total, count = _capped_excess(a, r, tau)
+        if total <= radius:
+            high = tau
+            if total >= radius * (1 - 1e-7) or tau == 0:
+                return tau
+        else:
+            low = tau
+        following = kind(np.float64(tau) + (total - radius) / max(count, 1.0))
+        middle = kind(low + (high - low) / 2)
+        tau = following if low < following < high else middle
+        if not low < tau < high:
+            return high
+    return high
+
+
+@strict
+def project_box_p(x: Array, z: Array, eps: Array, p: float, lo: Any, hi: Any, out: Array) -> None:
+    low, high = native(lo, x), native(hi, x)
+    d = x.shape[1]
+    a, r, u = np.empty(d), np.empty(d), np.empty(d)
+    inside, caps = np.empty(d, x.dtype), np.empty(d, x.dtype)
+    for k in range(x.shape[0]):
+        unit = eps[k] * (1 - SAFETY) * (1 - np.finfo(x.dtype).eps)
+        split(x[k], z[k], low, high, inside, caps)
+        if not unit > 0:
+            out[k] = x[k]
+            continue
+        for i in range(d):
+            a[i] = gap(inside[i], 0.0) / unit
+            r[i] = caps[i] / unit
+        if _multiplier(a, r, p, u) > 0:
+            for i in range(d):
+                inside[i] = unit * u[i]
+            place(x[k], z[k], inside, caps, 1.0, low, high, out[k])
+        else:
+            for i in range(d):
+                out[k, i] = clamp(z[k, i], at(low, i), at(high, i))
+        inside[:] = out[k]
+        settle(x[k], inside, eps[k], p, low, high, out[k])
+
+
+@strict
+def _shrunk(a: float, mu: float, p: float) -> float:
+    """d with d + mu d^(p-1) = a, by Newton's method from above on its convex form."""
+    if not a > 0 or not mu > 0:
+        return a
+    if p >= 2:
+        d = min(a, (a / mu) ** (1 / (p - 1)))
+        for _ in range(PASSES):
+            less = mu * d ** (p - 2)
+            change = (d + less * d - a) / (1 + (p - 1) * less)
+            d -= change
+            if not change > 1e-15 * d:
+                return d
+        return d
+    b = min(a ** (p - 1), a / mu)
+    power = 1 / (p - 1)
+    for _ in range(PASSES):
+        d = b**power
+        change = (d + mu * b - a) / (power * d / b + mu)
+        b -= change
+        if not change > 1e-15 * b:
+            break
+    return b**power
+
+
+@strict
+def _multiplier(a: Array, r: Array, p: float, u: Array) -> float:
+    """The mu >= 0 at which u, u + mu u^(p-1) = a capped at r, has norm_p(u) = 1; fills u.
+
+    Newton's method on 1 / norm_p(u) - 1, which is linear in mu for p = 2, inside a bracket:
+    norm_p(u) <= (norm_q(a) / mu)^(1/(p-1)).
+    """
+    q = p / (p - 1)
+    low, high, mu = 0.0, sum_of_powers(a, q) ** (1 / q), 0.0
+    for _ in range(4 * PASSES):
+        total, slope = 0.0, 0.0
+        for i in range(a.size):
+            d = _shrunk(a[i], mu, p)
+            u[i] = min(d, r[i])
+            if u[i] > 0:
+                part = u[i] ** p
+                total += part
+                if d < r[i]:
+                    slope += part / (u[i] ** (2 - p) + mu * (p - 1))
+        if mu == 0 and total <= 1:
+            return 0.0
+        if abs(total - 1) <= 1e-12 * p:
+            return mu
+        low, high = (mu, high) if total > 1 else (low, mu)
+        norm = total ** (1 / p)
+        following = mu
+        following += (norm - 1) * total / slope if slope > 0 else 0.0
+        mu = following if low < following < high else (low + high) / 2
+        if not low < mu < high:
+            return mu
+    return mu

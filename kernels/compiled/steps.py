@@ -1,8 +1,113 @@
-from pertcore.kernels.definitions.steps import (
-    dual_step_1,
-    dual_step_2,
-    dual_step_inf,
-    dual_step_p,
-)
+"""Steps in the ball alone: the Numba version of `definitions.steps`, first part."""
 
-__all__ = ["dual_step_1", "dual_step_2", "dual_step_inf", "dual_step_p"]
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from pertcore.kernels.compiled.elements import clean, flip, floor_to, sign_bit, strict, summing
+from pertcore.kernels.compiled.powers import power
+from pertcore.kernels.compiled.rows import largest_entry
+
+from pertcore.oracle import Array
+
+
+@strict
+def dual_step_inf(g: Array, eps: Array, out: Array) -> None:
+    zero = g.dtype.type(0)
+    for k in range(g.shape[0]):
+        gk, ok = g[k], out[k]
+        e = floor_to(eps[k], g)
+        for i in range(gk.size):
+            ok[i] = -flip(e, sign_bit(gk[i])) if abs(gk[i]) > 0 else zero
+
+
+@strict
+def dual_step_1(g: Array, eps: Array, out: Array) -> None:
+    most = np.finfo(g.dtype).max
+    size = np.empty(g.shape[1], g.dtype)
+    for k in range(g.shape[0]):
+        magnitudes(g[k], size)
+        top = largest_entry(size)
+        out[k] = 0
+        for i in range(size.size):
+            if size[i] == top and top > 0:
+                out[k, i] = -math.copysign(eps[k], clean(g[k, i], most))
+                break
+
+
+@strict
+def magnitudes(g: Array, out: Array) -> None:
+    """|g| with NaN as 0 and infinities as the largest number."""
+    most = g.dtype.type(np.finfo(g.dtype).max)
+    for i in range(g.size):
+        out[i] = abs(clean(g[i], most))
+
+
+@summing
+def squares(g: Array, unit: float) -> float:
+    """sum (g / unit)^2 of the cleaned entries."""
+    most = g.dtype.type(np.finfo(g.dtype).max)
+    inverse = 1 / unit
+    total = 0.0
+    for i in range(g.size):
+        v = np.float64(clean(g[i], most)) * inverse
+        total += v * v
+    return total
+
+
+@strict
+def norm_2(g: Array) -> float:
+    """norm_2 of the cleaned entries, without overflow or underflow of the squares."""
+    total = squares(g, 1.0)
+    if 1e-280 < total < 1e300:
+        return math.sqrt(total)
+    top = 0.0
+    for i in range(g.size):
+        top = max(top, abs(np.float64(clean(g[i], np.finfo(g.dtype).max))))
+    if top < 1e-300:
+        return top * math.sqrt(g.size)
+    return top * math.sqrt(squares(g, top))
+
+
+@strict
+def dual_step_2(g: Array, eps: Array, out: Array) -> None:
+    most = g.dtype.type(np.finfo(g.dtype).max)
+    for k in range(g.shape[0]):
+        gk, ok = g[k], out[k]
+        norm = norm_2(gk)
+        c = -eps[k] / norm if norm > 0 else 0.0
+        for i in range(gk.size):
+            ok[i] = c * np.float64(clean(gk[i], most))
+
+
+@strict
+def dual_step_p(g: Array, eps: Array, p: float, out: Array) -> None:
+    zero = g.dtype.type(0)
+    size = np.empty(g.shape[1], g.dtype)
+    for k in range(g.shape[0]):
+        gk, ok = g[k], out[k]
+        total = weigh(gk, p, size)
+        c = g.dtype.type(eps[k] * total ** (-1 / p) if total > 0 else 0.0)
+        for i in range(gk.size):
+            ok[i] = -flip(c * size[i], sign_bit(gk[i])) if size[i] > 0 else zero
+
+
+@strict
+def weigh(g: Array, p: float, w: Array) -> float:
+    """w = (|g| / max |g|)^(q-1); returns sum w^p = sum (|g| / max |g|)^q."""
+    magnitudes(g, w)
+    top = largest_entry(w)
+    if not top > 0:
+        return 0.0
+    return _weigh(w, top, 1 / (p - 1))
+
+
+@summing
+def _weigh(w: Array, top: float, r: float) -> float:
+    total = 0.0
+    for i in range(w.size):
+        t = w[i] / top
+        w[i] = power(t, r)
+        total += np.float64(t) * np.float64(w[i])
+    return total

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from pertcore.kernels.definitions.exact import Bound
 
 from pertcore.oracle import Array
 
@@ -25,7 +26,7 @@ def weights(a: Array, p: float) -> Array:
     return np.where(a > 0, scaled**power, 0.0)
 
 
-def room(g: Array, x: Array, lo: Array, hi: Array) -> Array:
+def room(g: Array, x: Array, lo: Bound, hi: Bound) -> Array:
     """float64 distance from x to the bound that a step along -g meets; NaN (x NaN) as 0."""
     up = np.asarray(hi, dtype=x.dtype) - x
     down = x - np.asarray(lo, dtype=x.dtype)

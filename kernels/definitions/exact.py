@@ -8,6 +8,8 @@ import numpy as np
 
 from pertcore.oracle import Array
 
+Bound = float | Array
+
 SAFETY = 1e-9
 """Relative room left below eps, so that no order of summation finds a norm above it."""
 
@@ -31,7 +33,7 @@ def toward(x: Array, d: Array) -> Array:
     return np.where(over, np.nextafter(s, x), s)
 
 
-def finish_inf(x: Array, z: Array, eps: Array, lo: Array, hi: Array, out: Array) -> None:
+def finish_inf(x: Array, z: Array, eps: Array, lo: Bound, hi: Bound, out: Array) -> None:
     """out = clip(z, [x - eps, x + eps] and [lo, hi]) with both ends rounded toward x."""
     e = round_down(eps, x.dtype)
     inside = np.minimum(np.maximum(z, toward(x, -e)), toward(x, e))
@@ -45,7 +47,7 @@ def delivered(x: Array, x_adv: Array, p: float) -> Array:
         return np.sum(gap**p, axis=1, keepdims=True) ** (1 / p)
 
 
-def finish_p(x: Array, z: Array, eps: Array, p: float, lo: Array, hi: Array, out: Array) -> None:
+def finish_p(x: Array, z: Array, eps: Array, p: float, lo: Bound, hi: Bound, out: Array) -> None:
     """z clipped to the box, then drawn toward x until the delivered norm is inside eps.
 
     Rounds to nearest while that is enough (nothing systematic is lost), toward x as a last resort.
@@ -68,7 +70,7 @@ def finish_p(x: Array, z: Array, eps: Array, p: float, lo: Array, hi: Array, out
     out[...] = np.where(norm > limit, _drawn_toward(x, target, first, lo, hi), out)
 
 
-def _drawn_toward(x: Array, target: Array, scale: Array, lo: Array, hi: Array) -> Array:
+def _drawn_toward(x: Array, target: Array, scale: Array, lo: Bound, hi: Bound) -> Array:
     wide = x.astype(np.float64)
     d = scale * (target.astype(np.float64) - wide)
     s = (wide + d).astype(x.dtype)
@@ -76,7 +78,7 @@ def _drawn_toward(x: Array, target: Array, scale: Array, lo: Array, hi: Array) -
     return np.minimum(np.maximum(np.where(over, np.nextafter(s, x), s), lo), hi)
 
 
-def finish(x: Array, z: Array, eps: Array, p: float, lo: Array, hi: Array, out: Array) -> None:
+def finish(x: Array, z: Array, eps: Array, p: float, lo: Bound, hi: Bound, out: Array) -> None:
     """`finish_inf` or `finish_p`, by the order of the norm."""
     if math.isinf(p):
         finish_inf(x, z, eps, lo, hi, out)

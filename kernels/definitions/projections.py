@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from pertcore.kernels.definitions.exact import finish_p, round_down
+from pertcore.kernels.definitions.exact import SAFETY, Bound, finish_p, round_down
 
 from pertcore.oracle import Array
 
@@ -14,7 +14,7 @@ HALVINGS = 120
 
 def inner(eps: Array, dtype: np.dtype) -> Array:
     """(n, 1) eps less a few units in the last place: a rounded point of that norm is inside."""
-    return eps[:, None] * (1 - 4 * float(np.finfo(dtype).eps))
+    return eps[:, None] * (1 - max(4 * float(np.finfo(dtype).eps), SAFETY))
 
 
 def project_inf(delta: Array, eps: Array, out: Array) -> None:
@@ -43,7 +43,7 @@ def project_2(delta: Array, eps: Array, out: Array) -> None:
     out[...] = np.where(norm > eps[:, None], delta * scale, delta)
 
 
-def project_box_1(x: Array, z: Array, eps: Array, lo: Array, hi: Array, out: Array) -> None:
+def project_box_1(x: Array, z: Array, eps: Array, lo: Bound, hi: Bound, out: Array) -> None:
     """x + sign(z - x) min(max(|z - x| - tau, 0), room), the smallest tau >= 0 inside eps."""
 
     def shape(a: Array, tau: Array) -> Array:
@@ -52,7 +52,7 @@ def project_box_1(x: Array, z: Array, eps: Array, lo: Array, hi: Array, out: Arr
     _project(x, z, eps, 1.0, lo, hi, out, shape, np.max)
 
 
-def project_box_2(x: Array, z: Array, eps: Array, lo: Array, hi: Array, out: Array) -> None:
+def project_box_2(x: Array, z: Array, eps: Array, lo: Bound, hi: Bound, out: Array) -> None:
     """x + clip((z - x) / (1 + mu), room), the smallest mu >= 0 inside eps."""
 
     def shape(a: Array, mu: Array) -> Array:
@@ -62,7 +62,7 @@ def project_box_2(x: Array, z: Array, eps: Array, lo: Array, hi: Array, out: Arr
 
 
 def project_box_p(
-    x: Array, z: Array, eps: Array, p: float, lo: Array, hi: Array, out: Array
+    x: Array, z: Array, eps: Array, p: float, lo: Bound, hi: Bound, out: Array
 ) -> None:
     """x + sign(z - x) min(d, room), d + mu d^(p-1) = |z - x|, the smallest mu >= 0 inside eps."""
 
@@ -86,8 +86,8 @@ def _project(
     z: Array,
     eps: Array,
     p: float,
-    lo: Array,
-    hi: Array,
+    lo: Bound,
+    hi: Bound,
     out: Array,
     shape: Callable[[Array, Array], Array],
     largest: Callable[..., Array],

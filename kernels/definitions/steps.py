@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 from pertcore.kernels.definitions.directions import clean, fill, room, saturate, weights
-from pertcore.kernels.definitions.exact import finish, finish_inf, round_down
+from pertcore.kernels.definitions.exact import Bound, finish, finish_inf, round_down
 from pertcore.kernels.definitions.projections import project_box_2
 
 from pertcore.oracle import Array
@@ -35,25 +35,25 @@ def dual_step_p(g: Array, eps: Array, p: float, out: Array) -> None:
     out[...] = -eps[:, None] * w / np.where(norm > 0, norm, 1) * np.sign(step)
 
 
-def lmo_box_1(g: Array, x: Array, eps: Array, lo: Array, hi: Array, out: Array) -> None:
+def lmo_box_1(g: Array, x: Array, eps: Array, lo: Bound, hi: Bound, out: Array) -> None:
     """Fractional knapsack: the room of the largest |g_i| first, eps in all."""
     step = clean(g)
     out[...] = -np.sign(step) * fill(np.abs(step), room(step, x, lo, hi), eps[:, None])
 
 
-def lmo_box_inf(g: Array, x: Array, eps: Array, lo: Array, hi: Array, out: Array) -> None:
+def lmo_box_inf(g: Array, x: Array, eps: Array, lo: Bound, hi: Bound, out: Array) -> None:
     """out = -sign(g) min(eps, room)."""
     step = clean(g)
     reach = np.minimum(round_down(eps, g.dtype), room(step, x, lo, hi))
     out[...] = -np.sign(step) * reach
 
 
-def lmo_box_2(g: Array, x: Array, eps: Array, lo: Array, hi: Array, out: Array) -> None:
+def lmo_box_2(g: Array, x: Array, eps: Array, lo: Bound, hi: Bound, out: Array) -> None:
     """`lmo_box_p` at p = 2."""
     lmo_box_p(g, x, eps, 2.0, lo, hi, out)
 
 
-def lmo_box_p(g: Array, x: Array, eps: Array, p: float, lo: Array, hi: Array, out: Array) -> None:
+def lmo_box_p(g: Array, x: Array, eps: Array, p: float, lo: Bound, hi: Bound, out: Array) -> None:
     """out = -sign(g) min(t w, room), w = |g|^(q-1), t so large that norm_p(out) = eps.
 
     The breakpoints room/w are sorted; between two of them norm_p^p is S + t^p W.
@@ -87,7 +87,7 @@ def _level(w: Array, r: Array, full: Array, rate: Array, goal: Array, power: flo
 
 
 def hyperplane_1(
-    g: Array, level: Array, x: Array, lo: Array, hi: Array, out: Array, feasible: Array
+    g: Array, level: Array, x: Array, lo: Bound, hi: Bound, out: Array, feasible: Array
 ) -> None:
     """The cheapest coordinates first: room by falling |g_i| until g.out = -level."""
     step = clean(g)
@@ -100,7 +100,7 @@ def hyperplane_1(
 
 
 def hyperplane_p(
-    g: Array, level: Array, p: float, x: Array, lo: Array, hi: Array, out: Array, feasible: Array
+    g: Array, level: Array, p: float, x: Array, lo: Bound, hi: Bound, out: Array, feasible: Array
 ) -> None:
     """out = -sign(g) min(t w, room), w = |g|^(q-1), the smallest t with g.out <= -level."""
     step = clean(g)
@@ -116,7 +116,7 @@ def hyperplane_p(
 
 
 def pgd_inf(
-    x: Array, x_t: Array, g: Array, step: Array, eps: Array, lo: Array, hi: Array, out: Array
+    x: Array, x_t: Array, g: Array, step: Array, eps: Array, lo: Bound, hi: Bound, out: Array
 ) -> None:
     """x_t - step sign(g), clipped to the ball around x and the box."""
     move = step.astype(x.dtype)[:, None] * np.sign(np.nan_to_num(g))
@@ -124,7 +124,7 @@ def pgd_inf(
 
 
 def pgd_2(
-    x: Array, x_t: Array, g: Array, step: Array, eps: Array, lo: Array, hi: Array, out: Array
+    x: Array, x_t: Array, g: Array, step: Array, eps: Array, lo: Bound, hi: Bound, out: Array
 ) -> None:
     """x_t - step g / norm_2(g), projected on the ball around x within the box."""
     move = np.empty_like(x)
@@ -133,7 +133,7 @@ def pgd_2(
 
 
 def ball_step_inf(
-    x: Array, x_t: Array, g: Array, radius: Array, eps: Array, lo: Array, hi: Array, out: Array
+    x: Array, x_t: Array, g: Array, radius: Array, eps: Array, lo: Bound, hi: Bound, out: Array
 ) -> None:
     """x_t - radius sign(g), inside the box around x_t, the ball around x and the box."""
     reach = round_down(radius, x.dtype) * np.sign(np.nan_to_num(g))
