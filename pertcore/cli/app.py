@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pertcore.errors import InputError, ModelError, PertcoreError
 
 DONE, REFUSED, WRONG_USE, STOPPED = 0, 1, 2, 130
+FAULT = "(a fault of pertcore; PERTCORE_DEBUG=1 shows where)"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         from pertcore.cli.commands import execute
     except ModuleNotFoundError as error:
-        return _fail(error, REFUSED, f"needs {error.name}: pip install 'pertcore[onnx,cli]'")
+        return _fail(error, REFUSED, _missing(error))
     try:
         return execute(arguments or ["--help"])
     except KeyboardInterrupt as error:
@@ -31,15 +32,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PertcoreError as error:
         return _fail(error, REFUSED, str(error))
     except ModuleNotFoundError as error:
-        return _fail(error, REFUSED, f"needs {error.name}: pip install 'pertcore[onnx,cli]'")
+        return _fail(error, REFUSED, _missing(error))
     except MemoryError as error:
         return _fail(error, REFUSED, "out of memory: give a smaller --batch-size")
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _fail(error, REFUSED, f"{where}{error.strerror or error}")
     except Exception as error:  # noqa: BLE001  (the last boundary: a user never sees a traceback)
-        text = f"{type(error).__name__}: {error} (a fault of pertcore; "
-        return _fail(error, REFUSED, text + "PERTCORE_DEBUG=1 shows where)")
+        return _fail(error, REFUSED, f"{type(error).__name__}: {error} {FAULT}")
+
+
+def _missing(error: ModuleNotFoundError) -> str:
+    if error.name is None or error.name.startswith("pertcore"):
+        return f"{error} {FAULT}"
+    return f"needs {error.name}: pip install 'pertcore[onnx,cli]'"
 
 
 def _fail(error: BaseException, code: int, text: str) -> int:

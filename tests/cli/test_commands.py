@@ -1,0 +1,291 @@
+"""The commands on the bundled models: what they print, what they leave, how they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from pyarrow import parquet
+
+import pertcore
+from pertcore.cli.app import main
+from pertcore.cli.arguments import OPTIONS, AttackArguments
+from pertcore.demo import AUTOENCODER, CLASSIFIER, DATA, digits
+
+COMMAND = [sys.executable, "-m", "pertcore.cli.app"]
+ATTACK = ["attack", str(CLASSIFIER), "--inputs", f"{DATA}:x", "--labels", f"{DATA}:y"]
+BUDGET = ["--eps", "0.1", "--bounds", "0,1"]
+
+
+def started(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments], capture_output=True, text=True, timeout=120, check=False, **options
+    )
+
+
+def test_help_is_quick_and_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; from pertcore.cli.app import main; main(['--help']);"
+        "heavy = {'numpy', 'numba', 'onnx', 'onnxruntime', 'torch', 'scipy'} & set(sys.modules);"
+        "sys.exit(str(sorted(heavy)) if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for command in ("demo", "info", "attack", "differentiate"):
+        assert re.search(rf"^  {command} ", done.stdout, re.MULTILINE)
+
+
+def test_help_without_a_command(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    assert "Usage: pertcore" in capfd.readouterr().out
+
+
+def test_attack_help_lists_every_attack(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["attack", "--help"]) == 0
+    text = capfd.readouterr().out
+    for attack in pertcore.attacks.ATTACKS.values():
+        assert f"  {attack.name} " in text
+
+
+def test_every_option_of_every_attack_has_a_flag() -> None:
+    wanted = {name for attack in pertcore.attacks.ATTACKS.values() for name in attack.options}
+    assert wanted <= set(OPTIONS)
+
+
+def test_attack_leaves_four_files_that_agree(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert main([*ATTACK, *BUDGET, "--limit", "70", "--batch-size", "32", "--out", str(out)]) == 0
+    shown = capfd.readouterr()
+    assert "fooling ratio" in shown.out and str(out) in shown.out
+    assert sorted(p.name for p in out.iterdir()) == [
+        "report.html", "results.parquet", "run.json", "x_adv.npy",
+    ]  # fmt: skip
+    x, y = (part[:70] for part in digits())
+    x_adv = np.load(out / "x_adv.npy")
+    rows = parquet.read_table(out / "results.parquet").to_pydict()
+    facts = json.loads((out / "run.json").read_text())
+    delta = np.abs(x_adv.astype(np.float64) - x).reshape(70, -1).max(axis=1)
+    assert x_adv.dtype == np.float32 and x_adv.shape == x.shape
+    assert delta.max() <= 0.1 and x_adv.min() >= 0 and x_adv.max() <= 1
+    np.testing.assert_array_equal(rows["norm"], delta)
+    assert rows["index"] == list(range(70)) and rows["label"] == y.tolist()
+    after = pertcore.from_onnx(CLASSIFIER)(x_adv).argmax(axis=1)
+    np.testing.assert_array_equal(rows["after"], after)
+    fooled = (np.array(rows["before"]) == y) & (after != y)
+    np.testing.assert_array_equal(rows["success"], fooled)
+    assert facts["complete"] and facts["samples_done"] == 70
+    assert facts["summary"]["fooled"] == fooled.sum() > 0
+    assert str(CLASSIFIER) in facts["model_sha256"] and facts["arguments"]["eps"] == "0.1"
+    assert facts["command"].startswith("pertcore attack") and "--limit 70" in facts["command"]
+    page = (out / "report.html").read_text()
+    assert page.count("<figure>") == 12 and "--limit 70" in page
+
+
+def test_batches_do_not_change_the_rows(tmp_path: Path) -> None:
+    tables = []
+    for size in ("17", "64"):
+        out = tmp_path / size
+        flags = ["--attack", "pgd", "--steps", "3", "--limit", "64", "--batch-size", size]
+        assert main([*ATTACK, *BUDGET, *flags, "--deterministic", "--out", str(out)]) == 0
+        tables.append(parquet.read_table(out / "results.parquet").drop_columns(["calls"]))
+        tables.append(np.load(out / "x_adv.npy"))
+    assert tables[0].equals(tables[2])
+    np.testing.assert_array_equal(tables[1], tables[3])
+
+
+@pytest.mark.parametrize("name", list(pertcore.attacks.ATTACKS))
+def test_every_attack_runs(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main([*ATTACK, *BUDGET, "--attack", name, "--limit", "20"]) == 0
+    assert "fooling ratio" in capfd.readouterr().out
+
+
+def test_minimum_norm_needs_no_eps(capfd: pytest.CaptureFixture[str]) -> None:
+    flags = ["--attack", "deepfool", "--norm", "2", "--bounds", "0,1", "--limit", "20"]
+    assert main([*ATTACK, *flags]) == 0
+    assert "median norm" in capfd.readouterr().out
+
+
+def test_target_from_number_and_file(tmp_path: Path) -> None:
+    np.save(tmp_path / "t.npy", np.full(500, 3))
+    tables = []
+    for target in ("3", str(tmp_path / "t.npy")):
+        out = tmp_path / "out"
+        assert main([*ATTACK, *BUDGET, "--target", target, "--limit", "30", "--out", str(out)]) == 0
+        rows = parquet.read_table(out / "results.parquet").to_pydict()
+        assert set(rows["target"]) == {3} and rows["label"] == digits()[1][:30].tolist()
+        assert all(a == 3 for a, s in zip(rows["after"], rows["success"], strict=True) if s)
+        tables.append(rows)
+    assert tables[0] == tables[1]
+
+
+def test_regression_without_labels(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    arguments = ["attack", str(AUTOENCODER), "--inputs", f"{DATA}:x", "--task", "regression"]
+    out = tmp_path / "out"
+    assert main([*arguments, *BUDGET, "--limit", "20", "--out", str(out)]) == 0
+    rows = parquet.read_table(out / "results.parquet").to_pydict()
+    assert min(rows["loss_after"]) > max(rows["loss_before"])
+    assert np.isnan(rows["margin"]).all() and set(rows["after"]) == {-1}
+    assert "median loss after" in capfd.readouterr().out
+
+
+def test_mean_and_std_keep_the_units_of_x(tmp_path: Path) -> None:
+    assert main([*ATTACK, *BUDGET, "--limit", "20", "--out", str(tmp_path / "a")]) == 0
+    identity = ["--mean", "0", "--std", "1"]
+    assert main([*ATTACK, *BUDGET, *identity, "--limit", "20", "--out", str(tmp_path / "b")]) == 0
+    assert (
+        main([*ATTACK, *BUDGET, "--std", "2", "--limit", "20", "--out", str(tmp_path / "c")]) == 0
+    )
+    same, other = np.load(tmp_path / "a/x_adv.npy"), np.load(tmp_path / "c/x_adv.npy")
+    np.testing.assert_array_equal(same, np.load(tmp_path / "b/x_adv.npy"))
+    assert not np.array_equal(same, other)
+    assert np.abs(other - digits()[0][:20]).max() <= 0.1 + 1e-7
+
+
+def test_several_models_are_an_ensemble(capfd: pytest.CaptureFixture[str]) -> None:
+    arguments = ["attack", str(CLASSIFIER), str(CLASSIFIER), *ATTACK[2:], *BUDGET]
+    assert main([*arguments, "--attack", "ensemble", "--limit", "20"]) == 0
+    assert "digits_classifier.onnx + digits_classifier.onnx" in capfd.readouterr().out
+
+
+def test_command_repeats_the_run() -> None:
+    arguments = AttackArguments(models=[Path("a b.onnx")], eps="8/255", deterministic=True, seed=3)
+    assert arguments.command() == (
+        "pertcore attack 'a b.onnx' --eps 8/255 --seed 3 --deterministic"
+    )
+
+
+def test_interrupt_keeps_finished_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from pertcore.evaluation import stream
+
+    calls = 0
+    attack = stream.attack
+
+    def interrupted(*args: Any, **settings: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise KeyboardInterrupt
+        return attack(*args, **settings)
+
+    monkeypatch.setattr(stream, "attack", interrupted)
+    out = tmp_path / "run"
+    assert main([*ATTACK, *BUDGET, "--batch-size", "20", "--out", str(out)]) == 130
+    assert "stopped: 40 of 500 samples done" in capfd.readouterr().err
+    assert np.load(out / "x_adv.npy").shape == (40, 1, 8, 8)
+    assert parquet.read_table(out / "results.parquet").num_rows == 40
+    facts = json.loads((out / "run.json").read_text())
+    assert not facts["complete"] and (facts["samples_done"], facts["samples_asked"]) == (40, 500)
+    assert not list(out.glob("*.part"))
+
+
+def test_a_broken_image_keeps_finished_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from PIL import Image
+
+    for i, x in enumerate(digits()[0][:6]):
+        Image.fromarray(np.round(x[0] * 255).astype(np.uint8)).save(tmp_path / f"{i}.png")
+    whole = (tmp_path / "5.png").read_bytes()
+    (tmp_path / "5.png").write_bytes(whole[:-30])
+    out = tmp_path / "run"
+    arguments = ["attack", str(CLASSIFIER), "--inputs", f"{tmp_path}/*.png", *BUDGET]
+    assert main([*arguments, "--batch-size", "2", "--out", str(out)]) == 2
+    assert "5.png: broken image file" in capfd.readouterr().err
+    rows = parquet.read_table(out / "results.parquet").to_pydict()
+    assert rows["name"] == [f"{i}.png" for i in range(4)]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
+def test_control_c_in_a_real_process(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    flags = ["--attack", "pgd", "--steps", "2000", "--eps", "1e-6", "--batch-size", "5"]
+    process = subprocess.Popen(
+        [*COMMAND, *ATTACK, *flags, "--bounds", "0,1", "--out", str(out)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    part = out / "x_adv.npy.part"
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and not part.exists():
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    shown, told = process.communicate(timeout=60)
+    assert process.returncode == 130, told
+    assert re.search(r"stopped: \d+ of 500 samples done", told) and "Traceback" not in told
+    rows = parquet.read_table(out / "results.parquet").num_rows
+    assert 0 < rows < 500 and len(np.load(out / "x_adv.npy")) == rows
+    assert "fooling ratio" in shown
+
+
+def test_bad_input_in_a_real_process() -> None:
+    done = started(*ATTACK, "--eps", "-1")
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
+
+
+def test_a_fault_of_pertcore_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from pertcore.cli import attack as command
+
+    def fails(*_: Any) -> None:
+        raise ZeroDivisionError("one\ntwo")
+
+    monkeypatch.setattr(command, "run", fails)
+    monkeypatch.delenv("PERTCORE_DEBUG", raising=False)
+    assert main([*ATTACK, *BUDGET]) == 1
+    text = capfd.readouterr().err
+    assert text.count("\n") == 1 and "ZeroDivisionError: one two" in text
+    assert "PERTCORE_DEBUG=1" in text
+    monkeypatch.setenv("PERTCORE_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        main([*ATTACK, *BUDGET])
+
+
+def test_info_of_the_classifier(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", str(CLASSIFIER)]) == 0
+    text = capfd.readouterr().out
+    for part in ("image", "logits", "Conv", "Gemm", "exact", "18"):
+        assert part in text
+
+
+@pytest.mark.parametrize("mode", ["vjp", "jvp", "value_and_vjp"])
+def test_differentiate_writes_a_model(
+    mode: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "new" / "d.onnx"
+    assert main(["differentiate", str(CLASSIFIER), "--mode", mode, "-o", str(target)]) == 0
+    onnx.checker.check_model(str(target), full_check=True)
+    assert str(target) in capfd.readouterr().out
+
+
+def test_demo(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    began = time.perf_counter()
+    assert main(["demo", "--out", str(tmp_path)]) == 0
+    assert time.perf_counter() - began < 60
+    shown = capfd.readouterr()
+    rows = {
+        line.split("│")[1].strip(): [float(n) for n in re.findall(r"([\d.]+) %", line)]
+        for line in shown.out.splitlines()
+        if line.count("%") == 4
+    }
+    assert list(rows) == ["random", "fgsm", "alg1-10", "pgd-20"]
+    for k in range(4):
+        assert rows["random"][k] < rows["fgsm"][k] <= rows["alg1-10"][k] + 3
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<figure>") == 16 and "Autoencoder" in page
+    assert len(page) < 500_000
