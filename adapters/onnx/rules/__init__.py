@@ -1,1 +1,27 @@
-"""One file a family of operators; a rule reads like its formula."""
+"""The derivative rules, one file a family; importing this package fills the registry."""
+
+from pertcore.adapters.onnx.rules import (
+    conv,
+    elementwise,
+    indexing,
+    linalg,
+    movement,
+    normalization,
+    pooling,
+    reduction,
+    resize,
+    still,
+)
+
+__all__ = [
+    "conv",
+    "elementwise",
+    "indexing",
+    "linalg",
+    "movement",
+    "normalization",
+    "pooling",
+    "reduction",
+    "resize",
+    "still",
+]

@@ -1,0 +1,140 @@
+"""`from_onnx`: an ONNX file becomes an oracle, its derivatives exact, run by ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from pertcore.adapters.onnx import build as building
+from pertcore.adapters.onnx.linearization import (
+    LoopedLinearization,
+    OnnxLinearization,
+    batch_axes,
+)
+from pertcore.adapters.onnx.load import load
+from pertcore.adapters.onnx.select import Choice, choose
+from pertcore.adapters.onnx.untouched import UserModel
+
+from pertcore.errors import CapabilityError, InputError
+from pertcore.oracle import Array, Calls, Linearization
+
+
+def from_onnx(
+    model: Any,
+    *,
+    input: str | None = None,
+    output: str | None = None,
+    freeze: Mapping[str, Any] | None = None,
+    input_shape: Sequence[int] | None = None,
+    threads: int | None = None,
+    providers: Sequence[str] | None = None,
+    finite_differences: bool = False,
+) -> OnnxOracle:
+    """Oracle of an ONNX model given as a path, bytes or ModelProto (float32 or float64).
+
+    `input` and `output` choose where there are several; `freeze` holds values for the inputs that
+    do not move; `input_shape` is the shape of one sample where the model leaves it open; `threads`
+    is the number inside ONNX Runtime (None: its own choice), `providers` its execution providers
+    (None: the CPU). With `finite_differences`, a model with an operator without a rule gets
+    difference quotients instead of an error, and says so.
+
+    Raises InputError for a wrong choice, ModelError for a broken file, CapabilityError for an
+    operator without a derivative rule or a gradient that is zero everywhere.
+    """
+    loaded = load(model)
+    choice = choose(loaded, input=input, output=output, freeze=freeze, input_shape=input_shape)
+    return OnnxOracle(
+        loaded, choice, threads=threads, providers=providers, finite_differences=finite_differences
+    )
+
+
+class OnnxOracle:
+    """y = f(x) of an ONNX model with J^T v and J u, one or many at a time.
+
+    `f(x)` runs the user's own untouched model, so that results are judged on it (a model with a
+    fixed batch of one runs lifted, verified against itself). `batch` tells which: "free",
+    "lifted" or "looped".
+    """
+
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        choice: Choice,
+        *,
+        threads: int | None = None,
+        providers: Sequence[str] | None = None,
+        finite_differences: bool = False,
+    ) -> None:
+        self._model, self._choice = model, choice
+        self._providers, self._fallback = providers, finite_differences
+        self._user = UserModel(model, choice, threads=threads, providers=providers)
+        built = building.build(model, choice, self._user, threads=threads, providers=providers)
+        self._engine, self.batch, self.notes = built.engine, built.batch, built.notes
+        self.input_shape, self.output_shape = self._engine.input_shape, self._shape_of_output()
+        self.dtype = choice.dtype
+        self.calls = Calls()
+        self.capabilities = self._capabilities()
+
+    def _shape_of_output(self) -> tuple[int, ...]:
+        """From the graph, or from one run where the graph leaves it open."""
+        shape = self._engine.output_shape
+        if not all(isinstance(dim, int) for dim in shape):
+            self._engine.output_shape = self._user(building.probes(self._choice, 1)).shape[1:]
+        return self._engine.output_shape
+
+    def _capabilities(self) -> frozenset[str]:
+        found = {"vjp", "jvp", "take", "exact"} - set(self._engine.refusals)
+        if self.batch == "looped":
+            return frozenset(found)
+        try:
+            self._engine.batch_axes = batch_axes(self._engine.graph, self._engine.residuals)
+        except CapabilityError as error:
+            self._engine.refusals["take"] = str(error)
+            found.discard("take")
+        return frozenset(found)
+
+    def __call__(self, x: Array) -> Array:
+        """f(x): (n, *input_shape) -> (n, *output_shape)."""
+        x = self._checked(x)
+        self.calls.f += len(x)
+        if len(x) == 0:
+            return np.zeros((0, *self.output_shape), self.dtype)
+        return self._engine.value(x) if self.batch == "lifted" else self._user(x)
+
+    def linearize(self, x: Array) -> Linearization:
+        """Runs the model once at x, (n, *input_shape), and keeps what the products need."""
+        x = self._checked(x)
+        self.calls.f += len(x)
+        if self.batch == "looped":
+            parts = [self._linearized(x[i : i + 1]) for i in range(len(x))]
+            return LoopedLinearization(parts, (self.input_shape, self.output_shape, self.dtype))
+        return self._linearized(x)
+
+    def _linearized(self, x: Array) -> OnnxLinearization:
+        if len(x) == 0:
+            nothing = np.zeros((0, *self.output_shape), self.dtype)
+            return OnnxLinearization(self._engine, self.calls, nothing, {})
+        # The residuals may share the memory of x, and the caller may write to x later.
+        value, residuals = self._engine.run(np.array(x, order="C"))
+        return OnnxLinearization(self._engine, self.calls, value, residuals)
+
+    def _checked(self, x: Array) -> Array:
+        x = np.asarray(x)
+        if x.shape[1:] != self.input_shape or x.ndim == 0 or x.dtype.kind not in "fiu":
+            raise InputError(
+                f"x has shape {x.shape} and dtype {x.dtype}: expected numbers of shape "
+                f"(n, {', '.join(map(str, self.input_shape))})"
+            )
+        return np.asarray(x, dtype=self.dtype, order="C")
+
+    def deterministic(self) -> OnnxOracle:
+        """The same model on one thread."""
+        return OnnxOracle(
+            self._model,
+            self._choice,
+            threads=1,
+            providers=self._providers,
+            finite_differences=self._fallback,
+        )

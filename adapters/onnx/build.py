@@ -1,0 +1,110 @@
+"""Builds the engine of a model: free batch, batch of one lifted and verified, or looped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import onnx
+from pertcore.adapters.onnx.engine import Engine
+from pertcore.adapters.onnx.normalise import normalise
+from pertcore.adapters.onnx.reemit import BATCH, reemit
+from pertcore.adapters.onnx.select import Choice
+from pertcore.adapters.onnx.symbolic import Poly, symbol
+from pertcore.adapters.onnx.untouched import UserModel
+
+from pertcore.errors import CapabilityError, PertcoreError
+from pertcore.oracle import Array
+
+Batch = Literal["free", "lifted", "looped"]
+TRIED = 3
+CLOSE = 1e-4
+
+
+@dataclass(frozen=True)
+class Built:
+    """An engine, how it carries the batch, and what the user should know about it."""
+
+    engine: Engine
+    batch: Batch
+    notes: tuple[str, ...]
+
+
+def build(
+    model: onnx.ModelProto,
+    choice: Choice,
+    user: UserModel,
+    *,
+    threads: int | None,
+    providers: Sequence[str] | None,
+) -> Built:
+    """Differentiates the model and settles how it carries a batch.
+
+    Raises CapabilityError where a rule is missing, the gradient is zero, or the batch is fixed at
+    another number than one.
+    """
+    normal, opset = normalise(model)
+    notes = (f"the graphs need opset {opset}",) if opset > 18 else ()
+
+    def engine(dims: Sequence[int | Poly], *, lift: bool) -> Engine:
+        shapes = {choice.input: dims}
+        primal = reemit(normal, opset, shapes, freeze=choice.freeze, lift=lift)
+        output = primal.values[choice.output]
+        return Engine(primal.graph, choice.input, output, threads=threads, providers=providers)
+
+    first = choice.dims[0]
+    if isinstance(first, Poly):
+        made = engine(choice.dims, lift=False)
+        _check_batch_first(made, choice)
+        return Built(made, "free", notes)
+    if first != 1:
+        raise CapabilityError(
+            f"input {choice.input!r} has a fixed batch of {first}: "
+            "export it with a batch of 1 or free"
+        )
+    reason = ""
+    try:
+        lifted = engine((symbol(BATCH), *choice.dims[1:]), lift=True)
+        reason = _difference(lifted, user, choice)
+    except PertcoreError as error:
+        reason = str(error)
+    if not reason:
+        return Built(lifted, "lifted", (*notes, "its fixed batch of one was lifted, and verified"))
+    single = engine(choice.dims, lift=False)
+    note = f"its batch of one cannot be lifted ({reason}): samples run one by one"
+    return Built(single, "looped", (*notes, note))
+
+
+def _check_batch_first(engine: Engine, choice: Choice) -> None:
+    shape = engine.graph.types[engine.output_value].shape
+    if not shape or isinstance(shape[0], int):
+        raise CapabilityError(
+            f"output {choice.output!r} has shape {shape}: its first axis must be the batch, as the "
+            "input's is"
+        )
+
+
+def _difference(engine: Engine, user: UserModel, choice: Choice) -> str:
+    """How a random batch differs from single runs of the untouched model; empty: it does not."""
+    shape = engine.graph.types[engine.output_value].shape
+    if not shape or shape[0] != symbol(BATCH):
+        return f"the output's first axis is {shape[0] if shape else 'missing'}, not the batch"
+    x = probes(choice, TRIED)
+    single = user(x)
+    whole, _ = engine.run(x)
+    if whole.shape != single.shape:
+        return f"a batch gives {whole.shape}, single runs {single.shape}"
+    scale = float(np.max(np.abs(single), initial=0.0))
+    worst = float(np.max(np.abs(whole - single), initial=0.0))
+    agrees = worst <= CLOSE * max(scale, 1e-30)
+    return "" if agrees else f"a batch differs from single runs by {worst:.3g} of {scale:.3g}"
+
+
+def probes(choice: Choice, count: int) -> Array:
+    """Random inputs, each sample at another scale, so that samples cannot pass for each other."""
+    rng = np.random.default_rng(0)
+    sample = tuple(int(dim) for dim in choice.dims[1:])  # type: ignore[arg-type]
+    scales = (1.0 + np.arange(count)).reshape(-1, *[1] * len(sample))
+    return (rng.random((count, *sample)) * scales).astype(choice.dtype)

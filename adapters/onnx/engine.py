@@ -1,0 +1,108 @@
+"""The graphs of one model and their sessions: forward once, then any number of products."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from pertcore.adapters.onnx.derive import VALUE, Derivatives, Product
+from pertcore.adapters.onnx.graph import Graph
+from pertcore.adapters.onnx.sessions import Session, place
+
+from pertcore.errors import CapabilityError
+from pertcore.oracle import Array
+
+RESULT = "result"
+SEEDS = {
+    ("vjp", False): "cotangent",
+    ("vjp", True): "cotangents",
+    ("jvp", False): "tangent",
+    ("jvp", True): "tangents",
+}
+
+
+class Engine:
+    """Runs y = f(x), J^T v and J u of a graph with one input and one output.
+
+    The forward model gives out the residuals that either product needs. A product's model is
+    built and loaded when it is first asked for; both exist with a leading axis of many, too.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        input_name: str,
+        output_value: str,
+        *,
+        threads: int | None,
+        providers: Sequence[str] | None,
+    ) -> None:
+        self.providers = providers
+        self._threads = threads
+        self._input = input_name
+        self._derivatives = Derivatives(graph, (input_name,), (output_value,))
+        self.graph, self.output_value = graph, output_value
+        self.batch_axes: dict[str, Any] = {}
+        self.fixed: dict[str, int] = {}
+        self.dtype = graph.types[input_name].dtype
+        self.input_shape: tuple[int, ...] = tuple(graph.types[input_name].shape[1:])  # type: ignore
+        self.output_shape: tuple[int, ...] = tuple(graph.types[output_value].shape[1:])  # type: ignore
+        self._plans: dict[tuple[str, bool], Product] = {}
+        self._sessions: dict[tuple[str, bool], Session] = {}
+        self.refusals: dict[str, str] = {}
+        self.residuals = self._needed()
+        self._forward = self._open(self._derivatives.forward(self._made()))
+        self._plain = self._open(self._derivatives.forward([]))
+
+    def _needed(self) -> tuple[str, ...]:
+        found: dict[str, None] = {}
+        for kind in ("vjp", "jvp"):
+            try:
+                found.update(dict.fromkeys(self._plan(kind, False).residuals))
+            except CapabilityError as error:
+                self.refusals[kind] = str(error)
+        if len(self.refusals) == 2:
+            raise CapabilityError(self.refusals["vjp"])
+        return tuple(found)
+
+    def _made(self) -> list[str]:
+        output = self._derivatives.outputs[0]
+        return [name for name in self.residuals if name not in (self._input, output)]
+
+    def _open(self, model: Any) -> Session:
+        return Session(model, threads=self._threads, providers=self.providers)
+
+    def value(self, x: Array) -> Array:
+        """f(x) alone."""
+        return self._plain.run({self._input: place(x, self.providers)})[0].numpy()
+
+    def run(self, x: Array) -> tuple[Array, dict[str, Any]]:
+        """f(x), (n, *out), and the residuals by name (OrtValues)."""
+        point = place(x, self.providers)
+        made = self._forward.run({self._input: point})
+        known = dict(zip(self._forward.outputs, made, strict=True))
+        known[self._input] = point
+        known[self._derivatives.outputs[0]] = known[VALUE]
+        return known[VALUE].numpy(), {name: known[name] for name in self.residuals}
+
+    def product(self, kind: str, v: Array, residuals: dict[str, Any], *, many: bool) -> Array:
+        """J^T v ("vjp") or J u ("jvp"); with `many`, v has a leading axis."""
+        plan = self._plan(kind, many)
+        if not set(plan.residuals) <= set(residuals):
+            rows = [self.product(kind, row, residuals, many=False) for row in v]
+            return np.stack(rows)
+        session = self._sessions.get((kind, many))
+        if session is None:
+            session = self._sessions[kind, many] = self._open(plan.model([RESULT]))
+        feeds = {name: residuals[name] for name in plan.residuals}
+        feeds[plan.seeds[0]] = place(v, self.providers)
+        return session.run(feeds)[0].numpy()
+
+    def _plan(self, kind: str, many: bool) -> Product:
+        if kind in self.refusals:
+            raise CapabilityError(self.refusals[kind])
+        if (kind, many) not in self._plans:
+            make = self._derivatives.pullback if kind == "vjp" else self._derivatives.pushforward
+            self._plans[kind, many] = make([SEEDS[kind, many]], lead=many)
+        return self._plans[kind, many]

@@ -1,0 +1,81 @@
+"""A graph as an ONNX model: nodes, the constants that are used, named inputs and outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+from pertcore.adapters.onnx.graph import Graph
+from pertcore.adapters.onnx.nodes import Node, Type, live_nodes
+from pertcore.adapters.onnx.symbolic import Poly
+
+IR_VERSION = 10
+PRODUCER = "pertcore"
+
+
+def node_proto(node: Node, names: Mapping[str, str] | None = None) -> onnx.NodeProto:
+    """The node in ONNX's form, its tensors renamed by `names`."""
+    names = names or {}
+    proto = helper.make_node(
+        node.op,
+        [names.get(name, name) for name in node.inputs],
+        [names.get(name, name) for name in node.outputs],
+        domain=node.domain or None,
+    )
+    proto.attribute.extend(_attribute(key, value) for key, value in node.attrs.items())
+    return proto
+
+
+def _attribute(key: str, value: Any) -> onnx.AttributeProto:
+    if isinstance(value, np.ndarray):
+        value = numpy_helper.from_array(value)
+    if isinstance(value, list | tuple) and not value:
+        return helper.make_attribute(key, [], attr_type=onnx.AttributeProto.INTS)
+    return helper.make_attribute(key, value)
+
+
+def type_proto(kind: Type) -> onnx.TypeProto:
+    """The tensor type; symbols are spelled as dimension parameters."""
+    element = helper.np_dtype_to_tensor_dtype(kind.dtype)
+    if kind.shape is None:
+        return helper.make_tensor_type_proto(element, None)
+    dims = [str(d) if isinstance(d, Poly) else d for d in kind.shape]
+    return helper.make_tensor_type_proto(element, dims)
+
+
+def export(
+    graph: Graph,
+    nodes: Sequence[Node],
+    inputs: Sequence[str],
+    outputs: Sequence[tuple[str, str]],
+    *,
+    doc: str = "",
+) -> onnx.ModelProto:
+    """Model with `inputs` (values of the graph, by name) and `outputs` ((name, value) pairs).
+
+    A value that is an input, a constant or given out twice is passed through an Identity.
+    """
+    names: dict[str, str] = {}
+    extra = []
+    for name, value in outputs:
+        if value in names or value in inputs or value in graph.constants:
+            extra.append(Node("Identity", (value,), [name], {}))
+        else:
+            names[value] = name
+    kept = live_nodes(nodes, [value for _, value in outputs]) + extra
+    used = dict.fromkeys(n for node in kept for n in node.inputs if n in graph.constants)
+    body = helper.make_graph(
+        [node_proto(node, names) for node in kept],
+        PRODUCER,
+        [helper.make_value_info(name, type_proto(graph.types[name])) for name in inputs],
+        [helper.make_value_info(name, type_proto(graph.types[value])) for name, value in outputs],
+        [numpy_helper.from_array(graph.constants[name], name) for name in used],
+    )
+    domains = {node.domain for node in kept} - {""}
+    imports = [helper.make_opsetid("", graph.opset)] + [helper.make_opsetid(d, 1) for d in domains]
+    model = helper.make_model(body, opset_imports=imports, producer_name=PRODUCER, doc_string=doc)
+    model.ir_version = IR_VERSION
+    return model

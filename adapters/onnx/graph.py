@@ -1,0 +1,176 @@
+"""The emitter: nodes come in one by one; types, shapes, constants and duplicates are settled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import numpy as np
+from pertcore.adapters.onnx import folding, peepholes, shapes, values
+from pertcore.adapters.onnx.nodes import Node, Type
+from pertcore.adapters.onnx.symbolic import Poly
+
+from pertcore.oracle import Array
+
+# Made of a few integers, yet large: not worth keeping between two graphs.
+GROWING = frozenset(("ConstantOfShape", "Range", "Expand", "Tile"))
+
+
+@dataclass
+class Graph:
+    """A graph under construction; a child sees and extends the values of its parent.
+
+    A child's nodes may use the parent's values (they are the residuals). What a child emits from
+    the parent's values alone, and is small (a shape, a reduction), is built in the parent.
+    """
+
+    parent: Graph | None = None
+    nodes: list[Node] = field(default_factory=list)
+    inputs: list[str] = field(default_factory=list)
+    local: set[str] = field(default_factory=set)
+    opset: int = 18
+    types: dict[str, Type] = field(default_factory=dict)
+    constants: dict[str, Array] = field(default_factory=dict)
+    known: dict[str, Array] = field(default_factory=dict)
+    sources: dict[str, tuple[str, int]] = field(default_factory=dict)
+    makers: dict[str, Node] = field(default_factory=dict)
+    numbers: Any = field(default_factory=count)
+    _seen: dict[Any, tuple[str, ...]] = field(default_factory=dict)
+    _interned: dict[Any, str] = field(default_factory=dict)
+
+    def child(self) -> Graph:
+        return Graph(
+            parent=self,
+            opset=self.opset,
+            types=self.types,
+            constants=self.constants,
+            known=self.known,
+            makers=self.makers,
+            sources=dict(self.sources),
+            numbers=self.numbers,
+            _interned=self._interned,
+        )
+
+    def input(self, name: str, dtype: Any, shape: Sequence[int | Poly]) -> str:
+        """Declares a graph input; its own symbols get it as the place where they are read."""
+        self.types[name] = Type(np.dtype(dtype), tuple(shape))
+        self.inputs.append(name)
+        self.local.add(name)
+        self.locate(name)
+        return name
+
+    def locate(self, name: str) -> None:
+        for axis, dim in enumerate(self.types[name].shape or ()):
+            if isinstance(dim, Poly) and str(dim) not in self.sources and len(dim.atoms) == 1:
+                self.sources[str(dim)] = (name, axis)
+
+    def constant(self, value: Any) -> str:
+        """Name of a constant; equal constants share one."""
+        array = np.asarray(value, order="C")
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if array.dtype.kind != "O" and key in self._interned:
+            return self._interned[key]
+        name = self.fresh("const")
+        self.constants[name] = array
+        self.types[name] = Type(array.dtype, array.shape)
+        if array.dtype.kind != "O":
+            self._interned[key] = name
+        return name
+
+    def fresh(self, stem: str) -> str:
+        return f"pc.{stem}.{next(self.numbers)}"
+
+    def value(self, name: str) -> Array | None:
+        """The constant behind a name, None where there is none."""
+        return self.constants.get(name)
+
+    def known_value(self, name: str) -> Array | None:
+        """An integer tensor as objects (integers or symbols), None where it is not known."""
+        if name in self.known:
+            return self.known[name]
+        constant = self.constants.get(name)
+        if constant is not None and constant.dtype.kind in "iu" and constant.size <= values.LONGEST:
+            return constant.astype(object)
+        return None
+
+    def emit(
+        self,
+        op: str,
+        inputs: Sequence[str],
+        attrs: Mapping[str, Any] | None = None,
+        *,
+        outputs: int = 1,
+        domain: str = "",
+        label: str = "",
+    ) -> tuple[str, ...]:
+        """Adds an operator, or finds that its result is there already; returns output names."""
+        attributes = dict(attrs or {})
+        names = tuple(inputs)
+        if self.parent is not None and self._belongs_to_parent(op, names):
+            return self.parent.emit(op, names, attributes, outputs=outputs, domain=domain)
+        key = (op, domain, names, outputs, _frozen(attributes))
+        found = self._duplicate(key)
+        if found is None:
+            node = Node(
+                op, names, [self.fresh(op) for _ in range(outputs)], attributes, domain, label
+            )
+            found = self._settle(node)
+            self._seen[key] = found
+        return found
+
+    def request(self, node: Node, index: int) -> str:
+        """Name of an optional output of a node that is there already, added where it was not."""
+        if self.parent is not None:
+            return self.parent.request(node, index)
+        if len(node.outputs) <= index:
+            node.outputs.append(self.fresh(node.op))
+            name = node.outputs[index]
+            self.types[name] = shapes.infer(self, node)[index]
+            self.local.add(name)
+            self.makers[name] = node
+        return node.outputs[index]
+
+    def _belongs_to_parent(self, op: str, names: tuple[str, ...]) -> bool:
+        if any(name in self.local for name in names):
+            return False
+        whole = op not in GROWING and all(self.types[n].dtype.kind in "iu" for n in names if n)
+        return whole or op in ("Shape", "Size") or op.startswith("Reduce")
+
+    def _duplicate(self, key: Any) -> tuple[str, ...] | None:
+        found = self._seen.get(key)
+        return self.parent._duplicate(key) if found is None and self.parent is not None else found
+
+    def _settle(self, node: Node) -> tuple[str, ...]:
+        """Simplifies, folds, or really adds the node."""
+        if not node.domain:
+            shorter = peepholes.shorten(self, node)
+            if shorter is not None:
+                return shorter
+            folded = folding.fold(self, node)
+            if folded is not None:
+                return tuple(self.constant(array) for array in folded)
+        for name, kind in zip(node.outputs, shapes.infer(self, node), strict=True):
+            self.types[name] = kind
+        known = values.evaluate(self, node) if not node.domain else None
+        if known is not None and all(isinstance(dim, int) for dim in known.flat):
+            return (self.constant(known.astype(self.types[node.outputs[0]].dtype)),)
+        if known is not None:
+            self.known[node.outputs[0]] = known
+        self.nodes.append(node)
+        for name in node.outputs:
+            self.local.add(name)
+            self.makers[name] = node
+            self.locate(name)
+        return tuple(node.outputs)
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, dict):
+        return tuple(sorted((k, _frozen(v)) for k, v in value.items()))
+    if isinstance(value, list | tuple):
+        return tuple(_frozen(v) for v in value)
+    if isinstance(value, np.ndarray):
+        return (value.dtype.str, value.shape, value.tobytes())
+    return value if isinstance(value, int | float | str | bytes) or value is None else id(value)

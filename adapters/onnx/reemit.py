@@ -1,0 +1,145 @@
+"""A model file becomes a Graph: inputs chosen, others frozen, every node emitted anew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import onnx
+from onnx import helper, numpy_helper
+from pertcore.adapters.onnx import lifting, registry
+from pertcore.adapters.onnx.graph import Graph
+from pertcore.adapters.onnx.nodes import Node
+from pertcore.adapters.onnx.symbolic import Poly, symbol
+
+from pertcore.errors import CapabilityError
+from pertcore.oracle import Array
+
+BATCH = "N"
+
+
+@dataclass(frozen=True)
+class Primal:
+    """A graph built anew: `values` maps tensor names of the file to values of the graph."""
+
+    graph: Graph
+    values: dict[str, str]
+    inputs: tuple[str, ...]
+
+
+def reemit(
+    model: onnx.ModelProto,
+    opset: int,
+    shapes: Mapping[str, Sequence[int | Poly]],
+    *,
+    freeze: Mapping[str, Array],
+    lift: bool = False,
+) -> Primal:
+    """Emits a normalised model. `shapes` holds the inputs that stay inputs and their dimensions;
+    `freeze` the others. With `lift`, reshapes written for a batch of one carry the batch N.
+
+    Raises CapabilityError naming every operator that cannot be emitted, and the alternative.
+    """
+    _refuse_foreign(model, opset)
+    graph = Graph(opset=opset)
+    values: dict[str, str] = {}
+    types = {value.name: value.type.tensor_type.elem_type for value in model.graph.input}
+    for name, shape in shapes.items():
+        dtype = helper.tensor_dtype_to_np_dtype(types[name])
+        values[name] = graph.input(name, dtype, shape)
+    for name, array in freeze.items():
+        values[name] = graph.constant(array)
+    for tensor in model.graph.initializer:
+        if tensor.name not in values:
+            values[tensor.name] = graph.constant(numpy_helper.to_array(tensor))
+    for proto in model.graph.node:
+        _emit(graph, proto, values, lift)
+    return Primal(graph, values, tuple(shapes))
+
+
+def _emit(graph: Graph, proto: onnx.NodeProto, values: dict[str, str], lift: bool) -> None:
+    attrs = {a.name: attribute_value(a) for a in proto.attribute}
+    if proto.op_type == "Constant":
+        values[proto.output[0]] = graph.constant(_constant(attrs))
+        return
+    inputs = [values[name] if name else "" for name in proto.input]
+    while inputs and not inputs[-1]:
+        inputs.pop()
+    outputs = list(proto.output)
+    while outputs and not outputs[-1]:
+        outputs.pop()
+    label = proto.name or (outputs[0] if outputs else proto.op_type)
+    node = Node(proto.op_type, tuple(inputs), outputs, attrs, _domain(proto.domain), label)
+    if lift:
+        node = lifting.lifted(graph, node)
+    made = graph.emit(
+        node.op, node.inputs, node.attrs, outputs=len(outputs), domain=node.domain, label=label
+    )
+    values.update({name: new for name, new in zip(outputs, made, strict=True) if name})
+
+
+def _domain(domain: str) -> str:
+    return "" if domain == "ai.onnx" else domain
+
+
+def attribute_value(attribute: onnx.AttributeProto) -> Any:
+    """The attribute as a plain Python value; tensors as arrays, bytes as text."""
+    value = helper.get_attribute_value(attribute)
+    if isinstance(value, onnx.TensorProto):
+        return numpy_helper.to_array(value)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return value if isinstance(value, int | float) else list(value)
+
+
+def _constant(attrs: dict[str, Any]) -> Array:
+    import numpy as np
+
+    (key, value), *_ = attrs.items()
+    if key == "value":
+        return np.asarray(value)
+    return np.asarray(
+        value, dtype=np.int64 if "int" in key else np.float32 if "float" in key else object
+    )
+
+
+def _refuse_foreign(model: onnx.ModelProto, opset: int) -> None:
+    """Operators outside the standard, or with inner graphs, cannot be emitted yet."""
+    foreign = [node for node in model.graph.node if not emittable(node, opset)]
+    if not foreign:
+        return
+    found: dict[str, list[str]] = {}
+    for node in model.graph.node:
+        domain = _domain(node.domain)
+        if node in foreign or registry.fact(node.op_type, domain) == "unknown":
+            kind = f"{domain}::{node.op_type}".removeprefix("::")
+            found.setdefault(kind, []).append(node.name or node.output[0])
+    listed = ", ".join(f"{kind} ({', '.join(names[:3])})" for kind, names in found.items())
+    raise CapabilityError(
+        f"no derivative rule for {listed}; finite_differences=True approximates the derivative of "
+        "the whole model instead"
+    )
+
+
+def emittable(node: onnx.NodeProto, opset: int) -> bool:
+    """Whether a node is a standard operator without inner graphs."""
+    graphs = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
+    if any(attribute.type in graphs for attribute in node.attribute) or _domain(node.domain):
+        return False
+    try:
+        onnx.defs.get_schema(node.op_type, opset, "")
+    except onnx.defs.SchemaError:
+        return False
+    return True
+
+
+def input_dims(value: onnx.ValueInfoProto) -> list[int | Poly]:
+    """Dimensions of a graph input; a free one is a symbol, named as in the file or by its place."""
+    dims: list[int | Poly] = []
+    for axis, dim in enumerate(value.type.tensor_type.shape.dim):
+        if dim.HasField("dim_value") and dim.dim_value > 0:
+            dims.append(int(dim.dim_value))
+        else:
+            dims.append(symbol(BATCH if axis == 0 else dim.dim_param or f"{value.name}.{axis}"))
+    return dims

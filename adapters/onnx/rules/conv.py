@@ -1,0 +1,110 @@
+"""Convolutions. The transpose of a convolution is emitted in the form that is fastest on
+ONNX Runtime: at stride 1 a convolution with flipped weights, else a ConvTranspose."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from pertcore.adapters.onnx.op import Op, Tensor, View
+from pertcore.adapters.onnx.registry import jvp, refusal, vjp
+from pertcore.adapters.onnx.symbolic import Poly
+from pertcore.adapters.onnx.windows import explicit_pads, spatial
+
+# Below this many channels ConvTranspose's matrix form beats a convolution with flipped weights.
+FEW_CHANNELS = 8
+
+
+@vjp("Conv")
+def conv_vjp(op: Op, n: View, g: Tensor) -> list[Tensor | None]:
+    _weights_are_fixed(n)
+    return [op.batched(lambda s: _transposed_conv(op, n, s), g)]
+
+
+@jvp("Conv ConvTranspose")
+def conv_jvp(op: Op, n: View, t: Tensor, *_: Any) -> Tensor:
+    _weights_are_fixed(n)
+    emit = op.Conv if n.kind == "Conv" else op.ConvTranspose
+    return op.batched(lambda s: emit(s, n.b, **n.node.attrs), t)
+
+
+@vjp("ConvTranspose")
+def conv_transpose_vjp(op: Op, n: View, g: Tensor) -> list[Tensor | None]:
+    """The convolution with the same weights; sizes match since output_padding < stride."""
+    _weights_are_fixed(n)
+    strides, dilations, _ = spatial(n.node.attrs, _kernel(n))
+    sizes, rank = n.x.shape[2:], n.x.rank - 2
+    if n.attr("output_shape") or n.attr("auto_pad", "NOTSET") not in ("NOTSET", "VALID", ""):
+        raise refusal(n, 0)
+    pads = explicit_pads(n.node.attrs, sizes, _kernel(n))
+    attrs = {"strides": strides, "dilations": dilations, "group": n.attr("group", 1)}
+
+    def back(s: Tensor) -> Tensor:
+        made = op.Conv(s, n.b, pads=pads, **attrs)
+        return op.reshaped_type(made, [s.shape[0], n.x.shape[1], *sizes])
+
+    extra = n.attr("output_padding") or [0] * rank
+    if any(e >= s for e, s in zip(extra, strides, strict=True)):
+        raise refusal(n, 0)
+    return [op.batched(back, g)]
+
+
+def _weights_are_fixed(n: View) -> None:
+    for index in (1, 2):
+        if n.wants(index):
+            raise refusal(n, index)
+
+
+def _kernel(n: View) -> list[int]:
+    kernel = n.attr("kernel_shape") or n.b.shape[2:]
+    if any(isinstance(k, Poly) for k in kernel):
+        raise refusal(n, 1)
+    return list(kernel)
+
+
+def _transposed_conv(op: Op, n: View, g: Tensor) -> Tensor:
+    kernel, sizes = _kernel(n), n.x.shape[2:]
+    strides, dilations, extents = spatial(n.node.attrs, kernel)
+    pads = explicit_pads(n.node.attrs, sizes, kernel)
+    rank = len(kernel)
+    mirrored = [extents[i % rank] - 1 - pad for i, pad in enumerate(pads)]
+    channels = n.x.shape[1]
+    many = isinstance(channels, int) and channels >= FEW_CHANNELS
+    if many and all(s == 1 for s in strides) and min(mirrored, default=0) >= 0:
+        weights = _flipped(op, n, channels)  # type: ignore[arg-type]
+        group = n.attr("group", 1)
+        made = op.Conv(g, weights, pads=mirrored, dilations=dilations, group=group)
+    else:
+        made = _conv_transpose(op, n, g, pads)
+    return op.reshaped_type(made, [g.shape[0], channels, *sizes])
+
+
+def _flipped(op: Op, n: View, channels: int) -> Tensor:
+    """Weights (M, C/group, k...) as (C, M/group, k...) with every kernel axis reversed."""
+    group, rank = n.attr("group", 1), n.b.rank - 2
+    made, each = n.b.shape[0], channels // group
+    kernel = list(n.b.shape[2:])
+    split = op.resized(n.b, [group, made // group, each, *kernel])
+    turned = op.Transpose(split, perm=[0, 2, 1, *range(3, 3 + rank)])
+    weights = op.resized(turned, [channels, made // group, *kernel])
+    if all(k == 1 for k in kernel):
+        return weights
+    ends = [np.iinfo(np.int64).min] * rank
+    return op.Slice(weights, [-1] * rank, ends, list(range(2, 2 + rank)), [-1] * rank)
+
+
+def _conv_transpose(op: Op, n: View, g: Tensor, pads: list[int]) -> Tensor:
+    """With fixed sizes the lost remainder is output_padding; else zeros are added at run time."""
+    kernel, sizes = _kernel(n), n.x.shape[2:]
+    strides, dilations, extents = spatial(n.node.attrs, kernel)
+    rank = len(kernel)
+    attrs = {"strides": strides, "dilations": dilations, "group": n.attr("group", 1)}
+    reached = [(g.shape[2 + i] - 1) * strides[i] + extents[i] for i in range(rank)]
+    missing = [sizes[i] - (reached[i] - pads[i] - pads[i + rank]) for i in range(rank)]
+    fits = all(isinstance(m, int) and 0 <= m < s for m, s in zip(missing, strides, strict=True))
+    if fits:
+        return op.ConvTranspose(g, n.b, pads=pads, output_padding=missing, **attrs)
+    full = op.ConvTranspose(g, n.b, pads=[0] * (2 * rank), **attrs)
+    begins = [0, 0, *[-pads[i] for i in range(rank)]]
+    ends = [0, 0, *[sizes[i] - reached[i] + pads[i] for i in range(rank)]]
+    return op.Pad(full, op.sizes([*begins, *ends]), mode="constant")

@@ -1,0 +1,89 @@
+"""Matrix products."""
+
+from __future__ import annotations
+
+from pertcore.adapters.onnx.op import Op, Tensor, View
+from pertcore.adapters.onnx.registry import jvp, vjp
+
+
+def _turned(op: Op, matrix: Tensor) -> Tensor:
+    """The transpose of the last two axes of a value of the model."""
+    last = list(range(matrix.rank))
+    return op.Transpose(matrix, perm=[*last[:-2], last[-1], last[-2]])
+
+
+def _turned_tangent(op: Op, t: Tensor, rank: int) -> Tensor:
+    last = list(range(rank))
+    return op.transpose(t, [*last[:-2], last[-1], last[-2]])
+
+
+@vjp("Gemm")
+def gemm_vjp(op: Op, n: View, g: Tensor) -> list[Tensor | None]:
+    """Y = alpha A' B' + beta C: dA' = alpha g B'^T, dB' = alpha A'^T g, dC = beta g."""
+    alpha, beta = n.attr("alpha", 1.0), n.attr("beta", 1.0)
+    flip_a, flip_b = n.attr("transA", 0), n.attr("transB", 0)
+    found: list[Tensor | None] = [None, None, None]
+    if n.wants(0):
+        da = g @ (n.b if flip_b else _turned(op, n.b)) * alpha
+        found[0] = _turned_tangent(op, da, 2) if flip_a else da
+    if n.wants(1):
+        db = (n.a if flip_a else _turned(op, n.a)) @ g * alpha
+        found[1] = _turned_tangent(op, db, 2) if flip_b else db
+    if n.wants(2):
+        found[2] = op.sum_to(g * beta, n.i[2].shape)  # type: ignore[union-attr]
+    return found
+
+
+@jvp("Gemm")
+def gemm_jvp(
+    op: Op, n: View, ta: Tensor | None, tb: Tensor | None, tc: Tensor | None = None
+) -> Tensor | None:
+    alpha, beta = n.attr("alpha", 1.0), n.attr("beta", 1.0)
+    flip_a, flip_b = n.attr("transA", 0), n.attr("transB", 0)
+    total: Tensor | None = None
+    if ta is not None:
+        ta = _turned_tangent(op, ta, 2) if flip_a else ta
+        total = ta @ (_turned(op, n.b) if flip_b else n.b) * alpha
+    if tb is not None:
+        tb = _turned_tangent(op, tb, 2) if flip_b else tb
+        term = (_turned(op, n.a) if flip_a else n.a) @ tb * alpha
+        total = term if total is None else total + term
+    if tc is not None:
+        term = op.align(tc, n.i[2].shape, 2) * beta  # type: ignore[union-attr]
+        total = term if total is None else total + term
+    return None if total is None else op.expand(total, n.y.shape)
+
+
+@vjp("MatMul")
+def matmul_vjp(op: Op, n: View, g: Tensor) -> list[Tensor | None]:
+    """Y = A B: dA = g B^T, dB = A^T g, vectors as one-row or one-column matrices."""
+    a_rows = [1, *n.a.shape] if n.a.rank == 1 else list(n.a.shape)
+    b_columns = [*n.b.shape, 1] if n.b.rank == 1 else list(n.b.shape)
+    full = list(n.y.shape)
+    full = [*full[: len(full)], 1] if n.b.rank == 1 else full
+    full = [*full[:-1], 1, full[-1]] if n.a.rank == 1 else full
+    g = op.reshape(g, full)
+    found: list[Tensor | None] = [None, None]
+    if n.wants(0):
+        da = op.sum_to(g @ _turned(op, op.resized(n.b, b_columns)), a_rows)
+        found[0] = op.reshape(da, n.a.shape)
+    if n.wants(1):
+        db = op.sum_to(_turned(op, op.resized(n.a, a_rows)) @ g, b_columns)
+        found[1] = op.reshape(db, n.b.shape)
+    return found
+
+
+@jvp("MatMul")
+def matmul_jvp(op: Op, n: View, ta: Tensor | None, tb: Tensor | None) -> Tensor | None:
+    a_rows = [1, *n.a.shape] if n.a.rank == 1 else list(n.a.shape)
+    b_columns = [*n.b.shape, 1] if n.b.rank == 1 else list(n.b.shape)
+    rank = max(len(a_rows), len(b_columns))
+    total: Tensor | None = None
+    if ta is not None:
+        ta = op.align(op.reshape(ta, a_rows), a_rows, rank)
+        total = ta @ op.resized(n.b, b_columns)
+    if tb is not None:
+        tb = op.align(op.reshape(tb, b_columns), b_columns, rank)
+        term = op.resized(n.a, a_rows) @ tb
+        total = term if total is None else total + term
+    return None if total is None else op.reshape(total, n.y.shape)

@@ -1,0 +1,169 @@
+"""Pools: averages are separable linear maps, maxima route to the first largest entry."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from pertcore.adapters.onnx.op import Op, Tensor, View
+from pertcore.adapters.onnx.registry import jvp, refusal, vjp
+from pertcore.adapters.onnx.symbolic import Poly
+from pertcore.adapters.onnx.windows import explicit_pads, spatial
+
+
+@vjp("GlobalAveragePool")
+def global_average_vjp(op: Op, n: View, g: Tensor) -> list[Tensor | None]:
+    return [op.expand(g * _inverse_count(op, n), n.x.shape)]
+
+
+@jvp("GlobalAveragePool")
+def global_average_jvp(op: Op, n: View, t: Tensor) -> Tensor:
+    return op.batched(op.GlobalAveragePool, t)
+
+
+def _inverse_count(op: Op, n: View) -> Any:
+    count: Any = 1
+    for size in n.x.shape[2:]:
+        count = count * size
+    return 1.0 / count if isinstance(count, int) else 1.0 / op.indicator(op.size(count), n.x)
+
+
+@vjp("AveragePool")
+def average_vjp(op: Op, n: View, g: Tensor) -> list[Tensor | None]:
+    kernel = n.attr("kernel_shape")
+    if _tiles(n):
+        g = g * (1.0 / math.prod(kernel))
+        if all(size == 1 for size in n.y.shape[2:]):
+            return [op.expand(g, n.x.shape)]
+        return [op.batched(lambda s: _repeated(op, s, kernel), g)]
+    rank = len(kernel)
+    for axis in range(rank):
+        g = op.along(g, op.const(_averaging(n, axis).T), axis - rank)
+    return [g]
+
+
+@jvp("AveragePool")
+def average_jvp(op: Op, n: View, t: Tensor) -> Tensor:
+    return op.batched(lambda s: op.AveragePool(s, **n.node.attrs), t)
+
+
+def _tiles(n: View) -> bool:
+    """Whether the windows lie side by side and cover everything."""
+    kernel = n.attr("kernel_shape")
+    strides, dilations, _ = spatial(n.node.attrs, kernel)
+    sizes = n.x.shape[2:]
+    fixed = all(isinstance(s, int) and s % k == 0 for s, k in zip(sizes, kernel, strict=True))
+    plain = list(kernel) == strides and all(d == 1 for d in dilations)
+    return fixed and plain and not any(explicit_pads(n.node.attrs, sizes, kernel))
+
+
+def _repeated(op: Op, s: Tensor, kernel: Any) -> Tensor:
+    """Every entry repeated over its window: a Resize, which keeps the blocked layout."""
+    scales = np.array([1, 1, *kernel], np.float32)
+    mode = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric"}
+    return op.Resize(s, None, scales, nearest_mode="floor", **mode)
+
+
+def _averaging(n: View, axis: int) -> np.ndarray[Any, Any]:
+    """(in, out) weights of one axis: 1 / (entries counted) inside the window."""
+    kernel = n.attr("kernel_shape")
+    sizes, rank = n.x.shape[2:], len(kernel)
+    size, made = sizes[axis], n.y.shape[2 + axis]
+    if isinstance(size, Poly) or isinstance(made, Poly):
+        raise refusal(n, 0)
+    strides, dilations, _ = spatial(n.node.attrs, kernel)
+    pads = explicit_pads(n.node.attrs, sizes, kernel)
+    low, high = pads[axis], pads[axis + rank]
+    weights = np.zeros((size, made), dtype=n.x.dtype)
+    for column in range(made):
+        places = column * strides[axis] - low + dilations[axis] * np.arange(kernel[axis])
+        inside = places[(places >= 0) & (places < size)]
+        counted = inside
+        if n.attr("count_include_pad", 0):
+            counted = places[(places >= -low) & (places < size + high)]
+        weights[inside, column] = 1.0 / max(len(counted), 1)
+    return weights
+
+
+@vjp("MaxPool")
+def max_vjp(op: Op, n: View, g: Tensor, *_: Any) -> list[Tensor | None]:
+    kernel = n.attr("kernel_shape")
+    if _tiles(n) and len(kernel) == 2:
+        return [op.batched(lambda s: _repeated(op, s, kernel), g) * _first_largest(op, n)]
+    index, flat = _positions(op, n)
+    nothing = op.zeros([n.x.shape[0], flat], g.dtype)
+    g = op.reshape(g, [n.x.shape[0], index.shape[1]])
+    found = op.ScatterElements(nothing, op.lead_index(index), g, axis=-1, reduction="add")
+    return [op.reshape(found, n.x.shape)]
+
+
+@jvp("MaxPool")
+def max_jvp(op: Op, n: View, t: Tensor) -> Tensor:
+    kernel = n.attr("kernel_shape")
+    if _tiles(n) and len(kernel) == 2:
+        routed = t * _first_largest(op, n)
+        pool = {"kernel_shape": list(kernel), "strides": list(kernel)}
+        return op.batched(lambda s: op.AveragePool(s, **pool), routed) * float(math.prod(kernel))
+    index, flat = _positions(op, n)
+    t = op.reshape(t, [n.x.shape[0], flat])
+    return op.reshape(op.GatherElements(t, op.lead_index(index), axis=-1), n.y.shape)
+
+
+def _first_largest(op: Op, n: View) -> Tensor:
+    """1 at the first largest entry of each window, without the slow Indices of MaxPool.
+
+    Where x equals its window's maximum stands a code that falls along the window; the largest
+    code of a window marks the first of the ties.
+    """
+    high, wide = n.attr("kernel_shape")
+    pool = {"kernel_shape": [high, wide], "strides": [high, wide]}
+    code = np.arange(high * wide, 0, -1, dtype=n.x.dtype).reshape(high, wide)
+    repeats = (n.x.shape[2] // high, n.x.shape[3] // wide)
+    codes = op.const(np.tile(code, repeats)[None, None])
+    ties = op.indicator(op.Equal(n.x, _repeated(op, n.y, (high, wide))), n.x) * codes
+    best = _repeated(op, op.MaxPool(ties, **pool), (high, wide))
+    return op.indicator(op.Equal(ties, best), n.x)
+
+
+def _positions(op: Op, n: View) -> tuple[Tensor, Any]:
+    """Where each maximum sits in its own flattened sample, (batch, outputs), and its length."""
+    if n.attr("storage_order", 0):
+        raise refusal(n, 0)
+    flat: Any = 1
+    for size in n.x.shape[1:]:
+        flat = flat * size
+    made: Any = 1
+    for size in n.y.shape[1:]:
+        made = made * size
+    inside = op.Mod(n.second_output(), op.size(flat))
+    return op.resized(inside, [n.x.shape[0], made]), flat
+
+
+@vjp("GlobalMaxPool")
+def global_max_vjp(op: Op, n: View, g: Tensor) -> list[Tensor | None]:
+    rows, flat, index = _largest(op, n)
+    found = op.ScatterElements(
+        op.zeros([*rows, flat], g.dtype),
+        op.lead_index(index),
+        op.reshape(g, [*rows, 1]),
+        axis=-1,
+        reduction="add",
+    )
+    return [op.reshape(found, n.x.shape)]
+
+
+@jvp("GlobalMaxPool")
+def global_max_jvp(op: Op, n: View, t: Tensor) -> Tensor:
+    rows, flat, index = _largest(op, n)
+    picked = op.GatherElements(op.reshape(t, [*rows, flat]), op.lead_index(index), axis=-1)
+    return op.reshape(picked, n.y.shape)
+
+
+def _largest(op: Op, n: View) -> tuple[list[Any], Any, Tensor]:
+    rows = list(n.x.shape[:2])
+    flat: Any = 1
+    for size in n.x.shape[2:]:
+        flat = flat * size
+    index = op.ArgMax(op.resized(n.x, [*rows, flat]), axis=-1, keepdims=1)
+    return rows, flat, index

@@ -1,0 +1,142 @@
+"""The two sweeps over a primal graph: cotangents backwards, tangents forwards.
+
+They, not the rules, accumulate where a value is used twice and skip what nobody needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pertcore.adapters.onnx import registry
+from pertcore.adapters.onnx.graph import Graph
+from pertcore.adapters.onnx.nodes import Node
+from pertcore.adapters.onnx.op import Op, Tensor, View
+
+from pertcore.errors import CapabilityError
+
+ALTERNATIVE = "finite_differences=True approximates the derivative of the whole model instead"
+
+
+@dataclass(frozen=True)
+class Activity:
+    """Which values carry a derivative from the inputs to the outputs, and the nodes on the way."""
+
+    values: set[str]
+    nodes: list[Node]
+
+
+def analyse(graph: Graph, wrt: Sequence[str], outputs: Sequence[str]) -> Activity:
+    """The differentiable part. Raises CapabilityError listing operators without a rule, or those
+    that make the gradient zero everywhere."""
+    active, stopped = _reach(graph, wrt)
+    relevant = set(outputs)
+    nodes: list[Node] = []
+    for node in reversed(graph.nodes):
+        if any(name in relevant for name in node.outputs):
+            relevant.update(node.inputs)
+            if any(name in active for name in node.outputs):
+                nodes.append(node)
+    nodes.reverse()
+    unknown = [n for n in nodes if registry.fact(n.op, n.domain) == "unknown"]
+    if unknown:
+        raise CapabilityError(f"no derivative rule for {_listed(unknown)}; {ALTERNATIVE}")
+    if not any(name in active for name in outputs):
+        guilty = [n for n in stopped if any(name in relevant for name in n.outputs)]
+        raise CapabilityError(_nothing_flows(guilty, wrt, outputs))
+    return Activity(active & relevant, nodes)
+
+
+def _reach(graph: Graph, wrt: Sequence[str]) -> tuple[set[str], list[Node]]:
+    active, stopped = set(wrt), []
+    for node in graph.nodes:
+        rule = registry.find(node.op, node.domain)
+        flowing = [
+            name in active and (rule is None or rule.passes(i))
+            for i, name in enumerate(node.inputs)
+        ]
+        if not any(flowing):
+            continue
+        floats = [name for name in node.outputs if graph.types[name].floating]
+        if registry.fact(node.op, node.domain) == "zero" or not floats:
+            stopped.append(node)
+        else:
+            active.update(floats)
+    return active, stopped
+
+
+def _nothing_flows(guilty: Sequence[Node], wrt: Sequence[str], outputs: Sequence[str]) -> str:
+    if not guilty:
+        return f"output {', '.join(outputs)} does not depend on input {', '.join(wrt)}"
+    return (
+        f"the gradient is identically zero: from {', '.join(wrt)} to {', '.join(outputs)} every "
+        f"path leads through {_listed(guilty)}; choose an output before it, or "
+        "finite_differences=True with a step that crosses it"
+    )
+
+
+def _listed(nodes: Sequence[Node]) -> str:
+    found: dict[str, list[str]] = {}
+    for node in nodes:
+        found.setdefault(f"{node.domain}::{node.op}".removeprefix("::"), []).append(
+            node.label or node.outputs[0]
+        )
+    return ", ".join(
+        f"{op} ({', '.join(labels[:3])}{', ...' * (len(labels) > 3)})"
+        for op, labels in found.items()
+    )
+
+
+def reverse(
+    op: Op, activity: Activity, seeds: Mapping[str, Tensor], wrt: Sequence[str]
+) -> list[Tensor | None]:
+    """J^T v for the cotangents `seeds` of some values; None where nothing arrives."""
+    waiting: dict[str, list[Tensor]] = {name: [seed] for name, seed in seeds.items()}
+    for node in reversed(activity.nodes):
+        cotangents = [_total(waiting.pop(name, [])) for name in node.outputs]
+        if all(cotangent is None for cotangent in cotangents):
+            continue
+        rule = _rule(node, "vjp")
+        view = View(op, node, activity.values)
+        found = rule.vjp(op, view, *cotangents)
+        for index, (name, cotangent) in enumerate(zip(node.inputs, _tuple(found))):
+            if cotangent is not None and name in activity.values and rule.passes(index):
+                waiting.setdefault(name, []).append(cotangent)
+    return [_total(waiting.get(name, [])) for name in wrt]
+
+
+def forward(
+    op: Op, activity: Activity, seeds: Mapping[str, Tensor], outputs: Sequence[str]
+) -> list[Tensor | None]:
+    """J u for the tangents `seeds` of some values; None where nothing arrives."""
+    tangents: dict[str, Tensor] = dict(seeds)
+    for node in activity.nodes:
+        given = [tangents.get(name) for name in node.inputs]
+        if all(tangent is None for tangent in given):
+            continue
+        made = _rule(node, "jvp").jvp(op, View(op, node, activity.values), *given)
+        for name, tangent in zip(node.outputs, _tuple(made)):
+            if tangent is not None:
+                tangents[name] = tangent
+    return [tangents.get(name) for name in outputs]
+
+
+def _rule(node: Node, kind: str) -> Any:
+    rule = registry.find(node.op, node.domain)
+    if rule is None or getattr(rule, kind) is None:
+        raise CapabilityError(f"no {kind} rule for {_listed([node])}; {ALTERNATIVE}")
+    return rule
+
+
+def _tuple(found: Tensor | Sequence[Tensor | None] | None) -> Sequence[Tensor | None]:
+    return (found,) if isinstance(found, Tensor) or found is None else found
+
+
+def _total(parts: Sequence[Tensor]) -> Tensor | None:
+    if not parts:
+        return None
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total
