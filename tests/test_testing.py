@@ -202,7 +202,7 @@ def test_kinks_at_the_point_accept_what_lies_between_the_slopes(dtype):
 
     class Outside(NetworkPoint):
         def jvp(self, tangent):
-            return super().jvp(tangent) - abs(tangent)
+            return super().jvp(tangent) + 2 * abs(tangent)
 
     wrong = Faulty(Outside, dtype)
     wrong.weights, wrong.biases, wrong.activation = relu.weights, relu.biases, "relu"
