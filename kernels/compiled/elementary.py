@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
+from pertcore.kernels.compiled.elements import summing
+
+from pertcore.oracle import Array
 
 ROUNDER = 6755399441055744.0  # 1.5 * 2^52: adding it rounds to an integer, kept in the low bits
 LOG2_E = 1.4426950408889634
@@ -21,8 +23,10 @@ HALF_ROOT_BITS = np.int64(0x3FE6A09E00000000)  # sqrt(1/2), rounded down
 EXPONENT = np.int64(52)
 LEAST = -708.0
 
+fused = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+
+@fused
 def exponential(x: float) -> float:
     """exp(x) for x <= 700; 0 below -708. Taylor of degree 12 on [-ln 2 / 2, ln 2 / 2]."""
     inside = x if x > LEAST else LEAST
@@ -45,7 +49,7 @@ def exponential(x: float) -> float:
     return s * scale.view(np.float64) if x > LEAST else 0.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@fused
 def logarithm(x: float) -> float:
     """log(x) for normal x > 0. x = 2^k z with z near 1, log z by its series in (z - 1)/(z + 1)."""
     bits = np.float64(x).view(np.int64)
@@ -65,7 +69,7 @@ def logarithm(x: float) -> float:
     return power * LN2_HIGH - ((half - (s * (half + r * z) + power * LN2_LOW)) - f)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@fused
 def turn(u: float) -> Any:
     """cos(2 pi u) and sin(2 pi u) for 0 <= u <= 1: whole quarters are taken off exactly."""
     rounded = 4.0 * u + ROUNDER
@@ -94,13 +98,8 @@ def turn(u: float) -> Any:
     )
 
 
-@njit(
-    cache=True,
-    nogil=True,
-    error_model="numpy",
-    fastmath={"reassoc", "contract", "arcp", "nsz"},
-)
-def total(values: NDArray[np.float64]) -> float:
+@summing
+def total(values: Array) -> float:
     """Sum of the values, in an order of its own that is always the same."""
     found = 0.0
     for j in range(values.shape[0]):

@@ -3,86 +3,31 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
-from numba import njit, types
-from numba.extending import overload
-from numpy.typing import NDArray
 from pertcore.kernels.compiled.elementary import exponential, total
+from pertcore.kernels.compiled.elements import strict, summing
+from pertcore.kernels.compiled.extremes import first_equal, peak
 
-Array = NDArray[Any]
+from pertcore.oracle import Array
 
 DLR_FLOOR = 1e-12
 LAST = 4
-BLOCK = 64
-S31, S63 = np.int32(31), np.int64(63)
-SINGLE_MAGNITUDE, SINGLE_INFINITY = np.int32(0x7FFFFFFF), np.int32(0x7F800000)
-DOUBLE_MAGNITUDE, DOUBLE_INFINITY = np.int64(2**63 - 1), np.int64(0x7FF0000000000000)
-# Where -inf sorts: below every finite number, and what a maximum over nothing returns.
-SINGLE_LEAST = np.int32(~0x7F800000)
-DOUBLE_LEAST = np.int64(~0x7FF0000000000000)
 
 
-def _peak(row: Any) -> Any:
-    """The largest entry and whether all are finite; -inf and True of an empty row."""
-    raise NotImplementedError("compiled code only")
-
-
-@overload(_peak)
-def _peak_of(row: Any) -> Any:
-    # As integers that sort like the numbers: an integer maximum vectorises and sees every NaN.
-    def single(row: Any) -> Any:
-        words, top, size = row.view(np.int32), SINGLE_LEAST, np.int32(0)
-        for j in range(words.shape[0]):
-            magnitude = np.int32(words[j] & SINGLE_MAGNITUDE)
-            size = magnitude if magnitude > size else size
-            sortable = np.int32(words[j] ^ ((words[j] >> S31) & SINGLE_MAGNITUDE))
-            top = sortable if sortable > top else top
-        back = np.int32(top ^ ((top >> S31) & SINGLE_MAGNITUDE))
-        return back.view(np.float32), size < SINGLE_INFINITY
-
-    def double(row: Any) -> Any:
-        words, top, size = row.view(np.int64), DOUBLE_LEAST, np.int64(0)
-        for j in range(words.shape[0]):
-            magnitude = np.int64(words[j] & DOUBLE_MAGNITUDE)
-            size = magnitude if magnitude > size else size
-            sortable = np.int64(words[j] ^ ((words[j] >> S63) & DOUBLE_MAGNITUDE))
-            top = sortable if sortable > top else top
-        back = np.int64(top ^ ((top >> S63) & DOUBLE_MAGNITUDE))
-        return back.view(np.float64), size < DOUBLE_INFINITY
-
-    return single if row.dtype == types.float32 else double
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _first(row: Array, wanted: float, start: int) -> int:
-    """The first index from `start` on of an entry known to be there, skipped to by blocks."""
-    while start + BLOCK <= row.shape[0]:
-        block, hits = row[start : start + BLOCK], 0
-        for j in range(BLOCK):
-            hits += block[j] == wanted
-        if hits > 0:
-            break
-        start += BLOCK
-    while row[start] != wanted:
-        start += 1
-    return start
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
+@strict
 def _compare(row: Array, own: int, targeted: bool) -> tuple[float, int]:
-    before, before_finite = _peak(row[:own])
-    after, after_finite = _peak(row[own + 1 :])
+    before, before_finite = peak(row[:own])
+    after, after_finite = peak(row[own + 1 :])
     if not (before_finite and after_finite and abs(row[own]) < np.inf):
         return np.nan, -1
     best = max(before, after)
-    runner_up = _first(row, best, 0 if before == best else own + 1)
+    runner_up = first_equal(row, best, 0 if before == best else own + 1)
     lead = np.float64(row[own]) - np.float64(best)
     return (-lead if targeted else lead), runner_up
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@strict
 def margin_loss(
     f: Array,
     y: Array,
@@ -104,7 +49,7 @@ def margin_loss(
             cotangent[i, runner_up[i]] = -sign
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@strict
 def score_loss(
     f: Array,
     y: Array,
@@ -126,13 +71,13 @@ def score_loss(
             cotangent[i, y[i]] = sign
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@strict
 def _weights(scores: Array, top: float, out: Array) -> None:
     for j in range(scores.shape[0]):
         out[j] = exponential(np.float64(scores[j]) - top)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@strict
 def cross_entropy_loss(
     f: Array,
     y: Array,
@@ -164,7 +109,7 @@ def cross_entropy_loss(
         out[own] = -scale * rest
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@strict
 def _leaders(row: Array, keep: int, scores: Array, classes: Array) -> None:
     scores[:keep] = -np.inf
     classes[:keep] = -1
@@ -180,7 +125,7 @@ def _leaders(row: Array, keep: int, scores: Array, classes: Array) -> None:
             classes[place] = j
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@strict
 def dlr_loss(
     f: Array,
     y: Array,
@@ -224,12 +169,7 @@ def dlr_loss(
             out[j] = slope
 
 
-@njit(
-    cache=True,
-    nogil=True,
-    error_model="numpy",
-    fastmath={"reassoc", "contract", "arcp", "nsz"},
-)
+@summing
 def _squared_row(row: Array, target: Array, factor: float, out: Array) -> float:
     squared = 0.0
     for j in range(row.shape[0]):
@@ -239,7 +179,7 @@ def _squared_row(row: Array, target: Array, factor: float, out: Array) -> float:
     return squared
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@strict
 def squared_error_loss(
     f: Array, target: Array, targeted: bool, value: Array, cotangent: Array
 ) -> None:
@@ -248,7 +188,7 @@ def squared_error_loss(
         value[i] = sign * _squared_row(f[i], target[i], 2.0 * sign, cotangent[i])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@strict
 def class_differences(f: Array, y: Array, cotangents: Array, levels: Array, classes: Array) -> None:
     keep = classes.shape[0]
     scores, chosen = np.empty(keep, np.float64), np.empty(keep, np.int64)

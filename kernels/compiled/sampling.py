@@ -6,11 +6,10 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
-from numpy.typing import NDArray
 from pertcore.kernels.compiled.elementary import exponential, logarithm, total, turn
+from pertcore.kernels.compiled.elements import strict
 
-Array = NDArray[Any]
+from pertcore.oracle import Array
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 FIRST, SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -24,30 +23,30 @@ ATTEMPT = np.uint64(3)
 NEXT_SLOT = np.uint64(1 << 40)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@strict
 def _mix(word: Any) -> Any:
     word = (word ^ (word >> S30)) * FIRST
     word = (word ^ (word >> S27)) * SECOND
     return word ^ (word >> S31)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@strict
 def _base(key: Any, draw: int, purpose: Any) -> Any:
     return _mix(key + GOLDEN * (np.uint64(draw) * PURPOSES + purpose))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@strict
 def _unit(word: Any) -> float:
     # Below 2^52, so the signed conversion is exact, and it is the one that vectorises.
     return (np.float64(np.int64(word >> S12)) + 0.5) * 2.0**-52
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@strict
 def _sign(word: Any) -> float:
     return 1.0 - 2.0 * np.float64(np.int64(word & ONE))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@strict
 def _inner(eps: float, row: Array) -> float:
     near = row.dtype.type(eps)
     if np.float64(near) > eps:
@@ -55,13 +54,13 @@ def _inner(eps: float, row: Array) -> float:
     return np.float64(near)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@strict
 def _scale(mass: float, eps: float, norm: float, row: Array) -> float:
     margin = 2.0**-23 if row.itemsize == 4 else 1e-13
     return eps * (1.0 - margin) / mass ** (1.0 / norm)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@strict
 def random_ball(keys: Array, draw: int, eps: Array, norm: float, out: Array) -> None:
     points, powers = _scratch(out.shape[1], norm)
     for i in range(out.shape[0]):
@@ -77,7 +76,7 @@ def random_ball(keys: Array, draw: int, eps: Array, norm: float, out: Array) -> 
             _store(points, _scale(mass, eps[i], norm, row), row)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@strict
 def random_sphere(keys: Array, draw: int, eps: Array, norm: float, out: Array) -> None:
     points, powers = _scratch(out.shape[1], norm)
     for i in range(out.shape[0]):
@@ -91,19 +90,19 @@ def random_sphere(keys: Array, draw: int, eps: Array, norm: float, out: Array) -
             _store(points, _scale(mass, eps[i], norm, row), row)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@strict
 def _scratch(d: int, norm: float) -> Any:
     used = 0 if math.isinf(norm) else d + 1
     return np.empty(used, np.float64), np.empty(used, np.float64)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@strict
 def _store(points: Array, scale: float, row: Array) -> None:
     for j in range(row.shape[0]):
         row[j] = points[j] * scale
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@strict
 def _generalised_gaussian(base: Any, norm: float, d: int, points: Array, powers: Array) -> float:
     """Fills points[:d]; returns the sum of abs(t)^norm."""
     if norm == 2.0:
@@ -126,7 +125,7 @@ def _generalised_gaussian(base: Any, norm: float, d: int, points: Array, powers:
     return total(powers[:d])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@strict
 def _gaussian(base: Any, half: int, first: Array, second: Array) -> None:
     for j in range(half):
         angle = _unit(_mix(base ^ (GOLDEN * np.uint64(j + half))))
@@ -136,7 +135,7 @@ def _gaussian(base: Any, half: int, first: Array, second: Array) -> None:
         second[j] = radius * sine
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@strict
 def _gammas(base: Any, shape: float, out: Array) -> None:
     _attempt(base, ONE << SLOT, shape, out)
     for j in range(out.shape[0]):
@@ -146,7 +145,7 @@ def _gammas(base: Any, shape: float, out: Array) -> None:
             _attempt(base, np.uint64(j) + (slot << SLOT), shape, out[j : j + 1])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@strict
 def _attempt(base: Any, start: Any, shape: float, out: Array) -> None:
     """Gamma numbers, or 0 where rejected, from the words that begin at counter `start`."""
     location = shape - 1.0 / 3.0
@@ -166,7 +165,7 @@ def _attempt(base: Any, start: Any, shape: float, out: Array) -> None:
         out[j] = location * cube if kept else 0.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@strict
 def random_order(keys: Array, draw: int, count: int, out: Array) -> None:
     deck = np.arange(count)
     moved = np.empty(out.shape[1], np.int64)

@@ -5,107 +5,137 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
-from numpy.typing import NDArray
+from numba import types
+from numba.extending import overload
+from pertcore.kernels.compiled.elements import at, clamp, gap, native, strict
+from pertcore.kernels.compiled.extremes import first_equal, peak
 
-Array = NDArray[Any]
+from pertcore.oracle import Array
+
+BLOCK = 256
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _gain(slope: float, room_down: float, room_up: float, eps: float) -> float:
-    room = room_down if slope > 0.0 else room_up
-    gain = abs(slope) * (eps if room > eps else room)
+def by_planes(bound: Any, width: int) -> Any:
+    """An array bound as rows of `width` entries, one a plane; a scalar bound as it is."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(by_planes)
+def _by_planes(bound: Any, width: int) -> Any:  # noqa: ARG001
+    def rows(bound: Any, width: int) -> Any:
+        return bound.reshape(bound.size // width, width)
+
+    def scalar(bound: Any, width: int) -> Any:  # noqa: ARG001
+        return bound
+
+    return rows if isinstance(bound, types.Array) else scalar
+
+
+@strict
+def _gain(g: Any, x: Any, low: Any, high: Any, eps: float) -> float:
+    reach = min(gap(x, low) if g > 0 else gap(high, x), eps)
+    gain = abs(np.float64(g)) * reach
     return gain if gain > 0.0 else 0.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _add_plane(g: Array, x: Array, eps: float, lo: Array, hi: Array, total: Array) -> None:
-    for j in range(total.shape[0]):
-        point = np.float64(x[j])
-        total[j] += _gain(np.float64(g[j]), point - lo[j], hi[j] - point, eps)
+@strict
+def _add_plane(g: Array, x: Array, low: Any, high: Any, eps: float, gains: Array) -> None:
+    for j in range(gains.shape[0]):
+        gains[j] += _gain(g[j], x[j], at(low, j), at(high, j), eps)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@strict
 def _add_labelled(
-    g: Array, x: Array, labels: Array, eps: float, lo: Array, hi: Array, total: Array
+    g: Array, x: Array, labels: Array, low: Any, high: Any, eps: float, gains: Array, each: Array
 ) -> None:
+    each[:] = 0.0
+    _add_plane(g, x, low, high, eps, each)
     for j in range(g.shape[0]):
         if labels[j] >= 0:
-            point = np.float64(x[j])
-            total[labels[j]] += _gain(np.float64(g[j]), point - lo[j], hi[j] - point, eps)
+            gains[labels[j]] += each[j]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@strict
 def _count_planes(labels: Array, count: int) -> int:
     """C when the labels are 0..count-1 repeated C times (channel-first pixels), else 0."""
     planes = labels.shape[0] // count
     if planes * count != labels.shape[0]:
         return 0
     for c in range(planes):
-        strangers = 0
-        for j, label in enumerate(labels[c * count : (c + 1) * count]):
-            strangers += label != j
-        if strangers:
+        plane, strangers = labels[c * count : (c + 1) * count], 0
+        for j in range(count):
+            strangers += plane[j] != j
+        if strangers > 0:
             return 0
     return planes
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@strict
 def best_subset(
     g: Array,
     x: Array,
     labels: Array,
     eps: Array,
-    lo: Array,
-    hi: Array,
+    lo: Any,
+    hi: Any,
     taken: Array,
     out: Array,
 ) -> None:
+    low, high = native(lo, x), native(hi, x)
     count = taken.shape[1]
-    total = np.empty(count, np.float64)
     planes = _count_planes(labels, count)
-    for i in range(g.shape[0]):
-        total[:] = 0.0
-        if planes > 0:
-            for c in range(planes):
-                at = slice(c * count, (c + 1) * count)
-                _add_plane(g[i][at], x[i][at], eps[i], lo[at], hi[at], total)
-        else:
-            _add_labelled(g[i], x[i], labels, eps[i], lo, hi, total)
-        best, chosen = -1.0, -1
-        for s in range(count):
-            if total[s] > best and not taken[i, s]:
-                best, chosen = total[s], s
-        out[i] = chosen
+    width = count if planes > 0 else g.shape[1]
+    low_rows, high_rows = by_planes(low, width), by_planes(high, width)
+    gains = np.empty(count, np.float64)
+    each = np.empty(0 if planes > 0 else g.shape[1], np.float64)
+    for k in range(g.shape[0]):
+        gk, xk = g[k], x[k]
+        gains[:] = 0.0
+        for c in range(planes):
+            s, e = c * count, (c + 1) * count
+            _add_plane(gk[s:e], xk[s:e], at(low_rows, c), at(high_rows, c), eps[k], gains)
+        if planes == 0:
+            _add_labelled(gk, xk, labels, low, high, eps[k], gains, each)
+        out[k] = _first_free(gains, taken[k])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _moved(x: Any, g: Any, eps: float, lo: Any, hi: Any) -> Any:
+@strict
+def _first_free(gains: Array, taken: Array) -> int:
+    for s in range(gains.shape[0]):
+        gains[s] = -1.0 if taken[s] else gains[s]
+    best, _ = peak(gains)
+    return first_equal(gains, best, 0) if best >= 0.0 else -1
+
+
+@strict
+def _moved(x: Any, g: Any, eps: float, low: Any, high: Any) -> Any:
     if not (g > 0 or g < 0):
         return x
-    near = np.float64(x) - eps if g > 0 else np.float64(x) + eps
-    moved = type(x)(near)
-    if abs(np.float64(moved) - np.float64(x)) > eps:
+    moved = type(x)(np.float64(x) - eps if g > 0 else np.float64(x) + eps)
+    if abs(gap(moved, x)) > eps:
         moved = np.nextafter(moved, x)
-    moved = lo if moved < lo else moved
-    return hi if moved > hi else moved
+    return clamp(moved, low, high)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@strict
 def subset_step(
     x_t: Array,
     g: Array,
     labels: Array,
     chosen: Array,
     eps: Array,
-    lo: Array,
-    hi: Array,
+    lo: Any,
+    hi: Any,
     out: Array,
 ) -> None:
-    for i in range(x_t.shape[0]):
-        out[i] = x_t[i]
-        if chosen[i] < 0:
-            continue
-        for j in range(x_t.shape[1]):
-            if labels[j] == chosen[i]:
-                out[i, j] = _moved(x_t[i, j], g[i, j], eps[i], lo[j], hi[j])
+    low, high = native(lo, x_t), native(hi, x_t)
+    for k in range(x_t.shape[0]):
+        xk, gk, ok, wanted = x_t[k], g[k], out[k], chosen[k]
+        ok[:] = xk
+        for start in range(0, ok.shape[0] if wanted >= 0 else 0, BLOCK):
+            block, hits = labels[start : start + BLOCK], 0
+            for j in range(block.shape[0]):
+                hits += block[j] == wanted
+            for j in range(start, start + (block.shape[0] if hits > 0 else 0)):
+                if labels[j] == wanted:
+                    ok[j] = _moved(xk[j], gk[j], eps[k], at(low, j), at(high, j))

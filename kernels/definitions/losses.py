@@ -6,12 +6,9 @@ runner-up: no model that breaks counts as fooled.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from pertcore.oracle import Array
 
 DLR_FLOOR = 1e-12
 

@@ -7,12 +7,10 @@ splitmix64 (Steele, Lea and Flood 2014), so that any word can be had without tho
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from pertcore.oracle import Array
 
 GOLDEN = 0x9E3779B97F4A7C15
 WORD = (1 << 64) - 1

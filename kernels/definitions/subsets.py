@@ -1,7 +1,7 @@
 """Steps that change one subset of the coordinates, in NumPy.
 
-A kernel sees the labels (d,) of a partition, -1 where frozen, and bounds of shape (d,). A sum over
-a subset runs in float64 and in the order of the coordinates, so that every version agrees.
+A kernel sees the labels (d,) of a partition, -1 where frozen; bounds are numbers or (d,). A sum
+over a subset runs in float64 and in the order of the coordinates, so that every version agrees.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from pertcore.oracle import Array
 
 
 def best_subset(
@@ -19,8 +18,8 @@ def best_subset(
     x: Array,
     labels: Array,
     eps: Array,
-    lo: Array,
-    hi: Array,
+    lo: Any,
+    hi: Any,
     taken: Array,
     out: Array,
 ) -> None:
@@ -43,8 +42,8 @@ def subset_step(
     labels: Array,
     chosen: Array,
     eps: Array,
-    lo: Array,
-    hi: Array,
+    lo: Any,
+    hi: Any,
     out: Array,
 ) -> None:
     budget = eps[:, None]

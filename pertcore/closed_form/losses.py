@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pertcore.errors import InputError
 from pertcore.kernels.catalogue import kernel
+from pertcore.oracle import Array
 
-Array = NDArray[Any]
 Loss = Callable[[Array, Array], tuple[Array, Array]]
 
 GOALS = ("minimise", "maximise")

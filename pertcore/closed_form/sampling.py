@@ -9,13 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pertcore.errors import InputError
 from pertcore.kernels.catalogue import kernel
 from pertcore.kernels.definitions.sampling import GOLDEN, WORD, mix
-
-Array = NDArray[Any]
+from pertcore.oracle import Array
 
 
 def sample_keys(seed: int, index: Array) -> Array:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from pertcore.closed_form.exact import Bound, limits
 from pertcore.constraints import Partition
 from pertcore.kernels.catalogue import kernel
-
-Array = NDArray[Any]
+from pertcore.oracle import Array
 
 
 def best_subset(
@@ -18,8 +15,8 @@ def best_subset(
     x: Array,
     partition: Partition,
     eps: Array,
-    lo: float | Array,
-    hi: float | Array,
+    lo: Bound,
+    hi: Bound,
     taken: Array,
 ) -> Array:
     """The subset whose step lowers the linear model most, (n,) int64, -1 when all are taken.
@@ -35,8 +32,7 @@ def best_subset(
         x,
         partition.labels,
         np.ascontiguousarray(eps, dtype=np.float64),
-        _full(lo, x),
-        _full(hi, x),
+        *limits(lo, hi, x.dtype),
         np.ascontiguousarray(taken, dtype=np.bool_),
         chosen,
     )
@@ -49,8 +45,8 @@ def subset_step(
     partition: Partition,
     chosen: Array,
     eps: Array,
-    lo: float | Array,
-    hi: float | Array,
+    lo: Bound,
+    hi: Bound,
 ) -> Array:
     """x_t with subset `chosen` (n,) of each sample moved by -eps sign(g) and clipped to the box.
 
@@ -65,12 +61,7 @@ def subset_step(
         partition.labels,
         np.ascontiguousarray(chosen, dtype=np.int64),
         np.ascontiguousarray(eps, dtype=np.float64),
-        _full(lo, x_t),
-        _full(hi, x_t),
+        *limits(lo, hi, x_t.dtype),
         x_next,
     )
     return x_next
-
-
-def _full(bound: float | Array, x: Array) -> Array:
-    return np.array(np.broadcast_to(np.asarray(bound, dtype=x.dtype), x.shape[1:]), order="C")

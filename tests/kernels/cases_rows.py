@@ -94,9 +94,8 @@ def _fields(rng: np.random.Generator, n: int, d: int, dtype: Any) -> tuple[Array
     return x, g, rng.uniform(0, 0.4, size=n)
 
 
-def _boxes(d: int, dtype: Any) -> list[tuple[Array, Array]]:
-    ends = [(0.0, 1.0), (-math.inf, math.inf)]
-    return [(np.full(d, lo, dtype), np.full(d, hi, dtype)) for lo, hi in ends]
+def _boxes(d: int, dtype: Any) -> list[tuple[Any, Any]]:
+    return [(0.0, 1.0), (np.full(d, -0.5, dtype), np.linspace(1, 2, d).astype(dtype))]
 
 
 def subset_choices(rng: np.random.Generator, n: int, d: int, dtype: Any) -> Cases:
