@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ class AttackArguments:
     std: str | None = None
     input: str | None = None
     output: str | None = None
+    freeze: Sequence[str] = ()
     limit: int | None = None
     scale: str | None = None
     layout: str = "nchw"
@@ -87,7 +89,9 @@ class AttackArguments:
             value = getattr(self, entry.name)
             if entry.name == "models" or value is None or value == entry.default:
                 continue
-            words += [f"--{_flag(entry.name)}", *([] if value is True else [str(value)])]
+            several = value if isinstance(value, list) else [value]
+            for one in several:
+                words += [f"--{_flag(entry.name)}", *([] if one is True else [str(one)])]
         return shlex.join(words)
 
 

@@ -110,6 +110,9 @@ def attack(
     std: Annotated[str | None, typer.Option(help="Divided by before the model, a,b,c.")] = None,
     input: InputName = None,
     output: OutputName = None,
+    freeze: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=FILE", help="Value of another input.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(help="Use the first N samples.")] = None,
     scale: Annotated[str | None, typer.Option(help="Multiplies stored values, as 1/255.")] = None,
     layout: Annotated[str, typer.Option(help="Of the stored samples: nchw or nhwc.")] = "nchw",
@@ -125,7 +128,7 @@ def attack(
 
     Writes x_adv.npy, results.parquet, run.json and report.html to --out.
     """
-    given = dict(locals())
+    given = {**locals(), "freeze": freeze or []}
     from pertcore.cli.arguments import AttackArguments
     from pertcore.cli.attack import run
 

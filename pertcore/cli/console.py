@@ -62,14 +62,17 @@ class SampleProgress:
     """A bar over all samples of a run, fed by the attack's callback batch after batch."""
 
     def __init__(self, total: int) -> None:
+        console = Console(stderr=True)
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.completed:.0f}/{task.total:.0f}"),
             _Rate(),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=console,
             transient=True,
+            # into a file or a pipe even the empty bar would leave a line
+            disable=not console.is_terminal,
         )
         self.task = self.bar.add_task("attacking", total=total)
         self.before = 0

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import pertcore
-from pertcore.cli.arguments import AttackArguments, numbers
+from pertcore.cli.arguments import AttackArguments
+from pertcore.cli.models import open_models
 from pertcore.constraints import parse_bounds
 from pertcore.data import Inputs, read_inputs, read_labels
 from pertcore.data.stored import load_array
-from pertcore.errors import InputError, PertcoreWarning
+from pertcore.errors import InputError
 from pertcore.oracle import Array, Oracle
 
 
@@ -46,12 +45,13 @@ def pose(arguments: AttackArguments) -> Problem:
         raise InputError(f"--batch-size {arguments.batch_size}: expected a whole number >= 1")
     box, scale = arguments.box(), arguments.number("scale")
     settings = _settings(arguments)
-    oracle, notes = _models(arguments)
+    opened = open_models(arguments)
     inputs = read_inputs(
         arguments.inputs, scale=scale, layout=arguments.layout, limit=arguments.limit,
-        shape=oracle.input_shape, dtype=oracle.dtype,
+        shape=opened.sample_shape, dtype=opened.dtype,
     )  # fmt: skip
-    _check_box(inputs, box, arguments, oracle.dtype)
+    _check_box(inputs, box, arguments, opened.dtype)
+    oracle, notes = opened.oracle(inputs.shape)
     classes = _classes(oracle, arguments)
     labels = targets = None
     if arguments.labels is not None:
@@ -86,27 +86,6 @@ def _partition(path: Path) -> Array:
     if path.suffix != ".npy" or not path.is_file():
         raise InputError(f"--partition {path}: allowed are pixels or an existing .npy of integers")
     return np.asarray(load_array(path, None, "--partition"))
-
-
-def _models(arguments: AttackArguments) -> tuple[Oracle, list[str]]:
-    chosen = {
-        name: value
-        for name in ("input", "output", "threads")
-        if (value := getattr(arguments, name)) is not None
-    }
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", PertcoreWarning)
-        oracles = [pertcore.from_onnx(path, **chosen) for path in arguments.models]
-    oracle = oracles[0] if len(oracles) == 1 else pertcore.ensemble(oracles)
-    if arguments.mean is not None or arguments.std is not None:
-        mean = numbers(arguments.mean or "0", "--mean")
-        std = numbers(arguments.std or "1", "--std")
-        oracle = pertcore.normalized(oracle, _one_or_all(mean), _one_or_all(std))
-    return oracle, [str(w.message) for w in caught if issubclass(w.category, PertcoreWarning)]
-
-
-def _one_or_all(values: list[float]) -> float | list[float]:
-    return values[0] if len(values) == 1 else values
 
 
 def _check_box(
