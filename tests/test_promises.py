@@ -9,7 +9,7 @@ from time import perf_counter
 import pytest
 
 HEAVY = ("numba", "scipy", "onnx", "onnxruntime", "torch", "jax", "cupy", "typer", "matplotlib")
-IMPORT_LIMIT, HELP_LIMIT = 0.2, 0.5
+IMPORT_LIMIT, HELP_LIMIT, FIRST_LIMIT = 0.2, 0.5, 1.0
 
 
 def python(code):
@@ -44,6 +44,17 @@ def test_import_costs_little_more_than_numpy():
         "print(time.perf_counter() - t)"
     )
     assert shortest(lambda: float(python(code)), IMPORT_LIMIT) < IMPORT_LIMIT
+
+
+def test_the_first_attack_is_quick():
+    """Seconds of a new process's first attack, kernels compiled by an earlier one."""
+    code = (
+        "import time, warnings, pertcore as pc; from pertcore.demo import CLASSIFIER, digits; "
+        "x, y = digits(); model = pc.from_onnx(CLASSIFIER, threads=1); t = time.perf_counter(); "
+        "pc.attack(model, x[:20], y[:20], eps=0.1, bounds=(0, 1)); print(time.perf_counter() - t)"
+    )
+    python(code)
+    assert shortest(lambda: float(python(code)), FIRST_LIMIT) < FIRST_LIMIT
 
 
 def test_every_public_name_is_there_and_documented():
