@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from pertcore.kernels.compiled.elementary import exponential, logarithm, total, turn
 from pertcore.kernels.compiled.elements import strict
+from pertcore.kernels.compiled.extremes import peak
 
 from pertcore.oracle import Array
 
@@ -87,7 +88,21 @@ def random_sphere(keys: Array, draw: int, eps: Array, norm: float, out: Array) -
                 row[j] = _sign(_mix(base ^ (GOLDEN * np.uint64(j)))) * size
         else:
             mass = _generalised_gaussian(base, norm, row.shape[0], points, powers)
+            if norm != 1.0 and norm != 2.0:
+                mass = _relative_mass(points[: row.shape[0]], norm, powers[: row.shape[0]])
             _store(points, _scale(mass, eps[i], norm, row), row)
+
+
+@strict
+def _relative_mass(points: Array, norm: float, powers: Array) -> float:
+    """Divides the points by their largest, so that abs(t)^norm does not vanish; returns the sum."""
+    for j in range(points.shape[0]):
+        powers[j] = abs(points[j])
+    largest, _ = peak(powers)
+    for j in range(points.shape[0]):
+        points[j] /= largest
+        powers[j] = exponential(norm * logarithm(powers[j] / largest))
+    return total(powers)
 
 
 @strict

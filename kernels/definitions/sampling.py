@@ -68,8 +68,10 @@ def random_sphere(keys: Array, draw: int, eps: Array, norm: float, out: Array) -
     if math.isinf(norm):
         out[:] = _signs(_words(base, np.arange(out.shape[1]))) * _inner(eps, out)[:, None]
         return
-    points, total = _generalised_gaussian(base, norm, out.shape[1])
-    out[:] = points * _scale(total, eps, norm, out)[:, None]
+    points, _ = _generalised_gaussian(base, norm, out.shape[1])
+    # Relative to the largest entry, since abs(t)^p alone may vanish when p is large.
+    points /= np.max(np.abs(points), axis=1, keepdims=True, initial=0)
+    out[:] = points * _scale((np.abs(points) ** norm).sum(axis=1), eps, norm, out)[:, None]
 
 
 def _scale(total: Array, eps: Array, norm: float, out: Array) -> Array:

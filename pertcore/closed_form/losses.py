@@ -85,7 +85,12 @@ def squared_error(f: Array, y: Array, targeted: bool = False) -> LossRows:
 
 
 def _classification(name: str, f: Array, y: Array, targeted: bool) -> LossRows:
-    f = np.ascontiguousarray(f)
+    f, y = np.ascontiguousarray(f), np.asarray(y)
+    if f.ndim != 2 or f.shape[1] < 2 or y.shape != f.shape[:1] or y.dtype.kind not in "iu":
+        raise InputError(
+            f"outputs {f.shape} with labels {y.shape} of {y.dtype}: a classifier's loss takes "
+            "scores (n, K >= 2) and integer labels (n,); `evaluate` also takes one logit (n, 1)"
+        )
     n = len(f)
     rows = LossRows(np.empty(n), np.empty_like(f), np.empty(n), np.empty(n, dtype=np.int64))
     labels = np.ascontiguousarray(y, dtype=np.int64)

@@ -17,8 +17,14 @@ from pertcore.oracle import Array
 
 
 def sample_keys(seed: int, index: Array) -> Array:
-    """Keys (n,) uint64 of the samples numbered `index` (n,) in the run seeded with `seed`."""
-    start = mix(np.array([seed & WORD], dtype=np.uint64))
+    """Keys (n,) uint64 of the samples numbered `index` (n,) in the run seeded with `seed`.
+
+    Any integer is a seed; every one of its bits counts.
+    """
+    start, rest = np.zeros(1, dtype=np.uint64), int(seed)
+    for _ in range(1 + rest.bit_length() // 64):
+        start = mix(start ^ np.uint64(rest & WORD))
+        rest >>= 64
     numbers = np.asarray(index).astype(np.uint64)
     return mix(start ^ mix(numbers * np.uint64(GOLDEN) + np.uint64(GOLDEN)))
 

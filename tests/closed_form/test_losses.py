@@ -229,6 +229,17 @@ def test_wrong_losses_are_named():
         losses.evaluate(lambda f, y: (f.sum(), f), f, y)
 
 
+@pytest.mark.parametrize("name", CLASSIFIER_LOSSES)
+def test_what_is_no_classification_is_refused(name):
+    f = np.zeros((2, 3))
+    with pytest.raises(InputError, match=r"outputs \(2, 1\) with labels \(2,\) of float64"):
+        losses.evaluate(name, f[:, :1], np.zeros(2))
+    with pytest.raises(InputError, match=r"outputs \(2, 3\) with labels \(2, 3\) of int64"):
+        losses.evaluate(name, f, np.zeros((2, 3), dtype=np.int64))
+    with pytest.raises(InputError, match=r"K >= 2"):
+        losses.LOSSES[name](f[:, :1], np.zeros(2, dtype=np.int64), False)
+
+
 @pytest.mark.parametrize("classes", [1, 2, 5, 100])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_class_differences_are_the_best_others(classes, dtype):
