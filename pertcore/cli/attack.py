@@ -16,7 +16,9 @@ from pertcore.attacks import ATTACKS
 from pertcore.attacks.registry import find
 from pertcore.cli.arguments import AttackArguments
 from pertcore.cli.console import SampleProgress, say, show_facts, warn
+from pertcore.cli.pages import attack_page, endings, figures
 from pertcore.cli.problem import Problem, pose
+from pertcore.evaluation.pictures import Example, example_at
 from pertcore.evaluation.records import (
     ArrayWriter,
     fingerprint,
@@ -27,9 +29,9 @@ from pertcore.evaluation.records import (
     write_results,
     write_run,
 )
-from pertcore.evaluation.report import shown
+from pertcore.evaluation.report import write_report
 from pertcore.evaluation.stream import Batch, attacked_batches, joined, without_points
-from pertcore.result import ADVICE, AttackResult, Status
+from pertcore.result import AttackResult
 
 STOPPED = 130
 SHOWN_FOOLED, SHOWN_KEPT = 9, 3
@@ -41,7 +43,7 @@ class Finished:
 
     results: list[AttackResult] = field(default_factory=list)
     columns: list[dict[str, Any]] = field(default_factory=list)
-    examples: list[dict[str, Any]] = field(default_factory=list)
+    examples: list[Example] = field(default_factory=list)
 
     def add(self, batch: Batch, problem: Problem) -> None:
         rows = slice(batch.start, batch.start + len(batch.x))
@@ -54,17 +56,12 @@ class Finished:
     def _keep_examples(self, batch: Batch) -> None:
         result = batch.result
         for wanted, allowed in ((True, SHOWN_FOOLED), (False, SHOWN_KEPT)):
-            room = allowed - sum(e["fooled"] == wanted for e in self.examples)
+            room = allowed - sum(example.fooled == wanted for example in self.examples)
             candidates = np.flatnonzero((result.success == wanted) & result.attackable)
-            for i in candidates[: max(room, 0)]:
-                self.examples.append(
-                    {
-                        "index": batch.start + int(i), "fooled": wanted, "x": np.array(batch.x[i]),
-                        "x_adv": np.array(result.x_adv[i]), "delta": np.array(result.delta[i]),
-                        "before": int(result.before[i]), "after": int(result.after[i]),
-                        "norm": float(result.norms[i]),
-                    }
-                )  # fmt: skip
+            self.examples += [
+                example_at(batch.x, result, int(place), batch.start)
+                for place in candidates[: max(room, 0)]
+            ]
 
 
 def run(arguments: AttackArguments) -> None:
@@ -134,13 +131,11 @@ def _conclude(
 ) -> None:
     result = joined(finished.results)
     notes = list(dict.fromkeys([*problem.warnings, *result.warnings]))
-    show_facts(_title(arguments), summary(result))
+    ended = {f"status {name}": f"{count}  {advice}" for name, count, advice in endings(result)}
+    show_facts(_title(arguments), figures(result) | ended)
     warn(notes)
     if folder is None:
         return
-    from pertcore.cli.pages import attack_page
-    from pertcore.evaluation.report import write_report
-
     write_results(folder / "results.parquet", finished.columns)
     facts = _facts(arguments, problem, result, notes, seconds)
     write_run(folder / "run.json", facts)
@@ -154,19 +149,6 @@ def _title(arguments: AttackArguments) -> str:
     models = " + ".join(path.name for path in arguments.models)
     budget = f", eps {arguments.eps}" if arguments.eps is not None else ""
     return f"{arguments.attack} on {models}, norm {arguments.norm}{budget}"
-
-
-def summary(result: AttackResult) -> dict[str, str]:
-    """The summary of a result and how the samples ended, as text."""
-    figures = {name: shown(value) for name, value in result.summary().items()}
-    if result.task == "regression":
-        for name in ("clean errors", "robust accuracy"):
-            figures.pop(name, None)
-        figures["median loss before"] = shown(float(np.median(result.loss_before)))
-        figures["median loss after"] = shown(float(np.median(result.loss_after)))
-    for code, count in zip(*np.unique(result.status, return_counts=True), strict=True):
-        figures[f"status {Status(code).name}"] = f"{count}  {ADVICE[Status(code)]}"
-    return figures
 
 
 def _facts(

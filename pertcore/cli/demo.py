@@ -16,7 +16,7 @@ from pertcore.cli.console import say, show_table, warn
 from pertcore.cli.pages import NOTE, picture
 from pertcore.demo import AUTOENCODER, CLASSIFIER, DATA, digits
 from pertcore.errors import PertcoreWarning
-from pertcore.evaluation.pictures import Picture, delta_uri, value_uri
+from pertcore.evaluation.pictures import Picture, delta_uri, example_at, value_uri
 from pertcore.evaluation.records import fingerprint, machine, ready_folder, versions
 from pertcore.evaluation.report import Chart, Gallery, Report, Table, shown, write_report
 from pertcore.oracle import Array, Oracle
@@ -174,17 +174,8 @@ def _label(name: str) -> str:
 
 
 def _digits(result: AttackResult, x: Array) -> Gallery:
-    pictures = [
-        picture(
-            {
-                "index": int(i), "fooled": True, "x": x[i], "x_adv": result.x_adv[i],
-                "delta": result.delta[i], "before": int(result.before[i]),
-                "after": int(result.after[i]),
-            },
-            BOUNDS,
-        )
-        for i in np.flatnonzero(result.success)[:SHOWN]
-    ]  # fmt: skip
+    places = np.flatnonzero(result.success)[:SHOWN]
+    pictures = [picture(example_at(x, result, int(place)), BOUNDS) for place in places]
     return Gallery(f"Fooled by {_label('alg1')} at eps {PICTURED:g}", pictures, NOTE)
 
 

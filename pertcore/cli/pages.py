@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from pertcore.evaluation.pictures import Picture, delta_uri, is_image, value_uri
+from pertcore.evaluation.pictures import Example, Picture, delta_uri, is_image, value_uri
 from pertcore.evaluation.report import Gallery, Report, Table, shown
-from pertcore.oracle import Array
 from pertcore.result import ADVICE, AttackResult, Status
 
 
@@ -18,26 +17,23 @@ def attack_page(
     command: str,
     result: AttackResult,
     warnings: Sequence[str],
-    examples: Sequence[dict[str, Any]],
+    examples: Sequence[Example],
     box: tuple[float, float] | None,
     facts: dict[str, Any],
 ) -> Report:
     """The page of `pertcore attack`."""
-    statuses = [
-        (Status(code).name, str(count), ADVICE[Status(code)])
-        for code, count in zip(*np.unique(result.status, return_counts=True), strict=True)
-    ]
+    header = ("status", "samples", "what it means")
     tables = [
-        Table("Summary", (), [(k, shown(v)) for k, v in result.summary().items()]),
-        Table("How the samples ended", ("status", "samples", "what it means"), statuses),
+        Table("Summary", (), list(figures(result).items())),
+        Table("How the samples ended", header, endings(result), left=(0, 2)),
     ]
-    pictures = [picture(example, box) for example in examples if is_image(example["x"].shape)]
+    pictures = [picture(example, box) for example in examples if is_image(example.x.shape)]
     galleries = [Gallery("Samples", pictures, NOTE)] if pictures else []
     lead = (
         f"{len(result.success)} samples, {int(result.success.sum())} fooled. Success, norms and "
         "margins are recomputed from the adversarial examples on the model itself."
     )
-    return Report(title, lead, command, tables, (), galleries, warnings, {**_listed(facts)})
+    return Report(title, lead, command, tables, (), galleries, warnings, _listed(facts))
 
 
 NOTE = (
@@ -46,38 +42,47 @@ NOTE = (
 )
 
 
-def picture(example: dict[str, Any], box: tuple[float, float] | None) -> Picture:
+def picture(example: Example, box: tuple[float, float] | None) -> Picture:
     """Clean, perturbation and adversarial example with the predictions."""
-    x, x_adv = example["x"], example["x_adv"]
+    x = example.x
     lo, hi = box if box is not None else (float(x.min()), float(x.max()))
-    delta, peak = delta_uri(example["delta"])
-    classed = example["before"] >= 0
-    told = f"{example['before']} to {example['after']}" if example["fooled"] else "kept"
-    title = f"Sample {example['index']}: " + (told if classed else "output changed")
-    return Picture(
-        title,
-        (
-            (value_uri(x, lo, hi), f"clean: {example['before']}" if classed else "clean"),
-            (delta, f"perturbation, white = {peak:.3g}"),
-            (value_uri(x_adv, lo, hi), f"seen as: {example['after']}" if classed else "perturbed"),
-        ),
-        example["fooled"],
+    delta, peak = delta_uri(example.delta)
+    classed = example.before >= 0
+    told = f"{example.before} to {example.after}" if example.fooled else "kept"
+    images = (
+        (value_uri(x, lo, hi), f"clean: {example.before}" if classed else "clean"),
+        (delta, f"perturbation, white = {peak:.3g}"),
+        (value_uri(example.x_adv, lo, hi), f"seen as: {example.after}" if classed else "perturbed"),
     )
+    title = f"Sample {example.index}" + (f": {told}" if classed else "")
+    return Picture(title, images, example.fooled)
+
+
+def figures(result: AttackResult) -> dict[str, str]:
+    """The summary of a result as text; for regression, losses in place of accuracies."""
+    shown_figures = {name: shown(value) for name, value in result.summary().items()}
+    if result.task == "regression":
+        for name in ("clean errors", "robust accuracy"):
+            shown_figures.pop(name, None)
+        shown_figures["median loss before"] = shown(float(np.median(result.loss_before)))
+        shown_figures["median loss after"] = shown(float(np.median(result.loss_after)))
+    return shown_figures
+
+
+def endings(result: AttackResult) -> list[tuple[str, str, str]]:
+    """(status, samples, what it means), a row a status that occurred."""
+    return [
+        (Status(code).name, str(count), ADVICE[Status(code)])
+        for code, count in zip(*np.unique(result.status, return_counts=True), strict=True)
+    ]
 
 
 def _listed(facts: dict[str, Any]) -> dict[str, str]:
     wanted = ("finished", "seconds", "model_sha256", "data_sha256", "versions", "machine")
-    return {name: _spelled(facts[name]) for name in wanted}
+    return {name.replace("_", " "): _spelled(facts[name]) for name in wanted}
 
 
 def _spelled(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {item}" for name, item in value.items())
     return shown(value)
-
-
-def psnr(before: Array, after: Array, peak: float) -> Array:
-    """10 log10(peak^2 / MSE) in dB, one a sample, of (n, *out) against (n, *out)."""
-    error = (after.astype(np.float64) - before.astype(np.float64)).reshape(len(before), -1)
-    with np.errstate(divide="ignore"):
-        return 10 * np.log10(peak**2 / np.mean(error**2, axis=1))

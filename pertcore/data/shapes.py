@@ -70,7 +70,8 @@ def _refusal(
     stored: tuple[int, ...], sample: tuple[int, ...], want: Shape, nhwc: bool, samples: int
 ) -> str:
     wanted = "(" + ", ".join(str(w) if _fixed(w) else "any" for w in want) + ")"
-    text = f"samples have shape {stored}, the model takes {wanted}"
+    turned = f", {sample} with channels first" if sample != stored else ""
+    text = f"samples have shape {stored}{turned}; the model takes {wanted}"
     if nhwc and _target(stored, want) is not None:
         return f"{text}: drop --layout nhwc, the channels are first already"
     if not nhwc and len(stored) == 3 and _target((stored[-1], *stored[:-1]), want) is not None:

@@ -10,6 +10,33 @@ from dataclasses import dataclass
 import numpy as np
 
 from pertcore.oracle import Array
+from pertcore.result import AttackResult
+
+
+@dataclass(frozen=True)
+class Example:
+    """One sample before and after an attack; classes are -1 for regression."""
+
+    index: int
+    x: Array
+    x_adv: Array
+    delta: Array
+    before: int
+    after: int
+    fooled: bool
+
+
+def example_at(batch_x: Array, result: AttackResult, place: int, start: int = 0) -> Example:
+    """Sample `place` of a batch that begins at `start`, copied so that the batch may go."""
+    return Example(
+        start + place,
+        np.array(batch_x[place]),
+        np.array(result.x_adv[place]),
+        np.array(result.delta[place]),
+        int(result.before[place]),
+        int(result.after[place]),
+        bool(result.success[place]),
+    )
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,13 @@ WIDTH, HEIGHT = 560.0, 260.0
 
 @dataclass(frozen=True)
 class Table:
-    """A titled table of cells that are shown as they are; the first column is a row's name."""
+    """A titled table of cells that are shown as they are; `left` lists the columns of text."""
 
     title: str
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     note: str = ""
+    left: Sequence[int] = (0,)
 
 
 @dataclass(frozen=True)
