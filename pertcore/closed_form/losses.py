@@ -59,11 +59,11 @@ def cross_entropy(f: Array, y: Array, targeted: bool = False) -> LossRows:
 def dlr(f: Array, y: Array, targeted: bool = False) -> LossRows:
     """Difference of logits ratio of f (n, K >= 2), signed so that minimising it fools.
 
-    Croce and Hein 2020, (6): (f_y - max_{j != y} f_j) / (f_(1) - f_(3) + 1e-12), f_(k) the k-th
-    largest. Targeted, after their (7): (max_{j != y} f_j - f_y) / (f_(1) - (f_(3) + f_(4)) / 2 +
-    1e-12), y the wanted class; their numerator takes the true class where this takes the best
-    other one. Three classes have no f_(4), so f_(3) stands alone; with two the ratio would be
-    constant, so the denominator is 1 and the loss is the margin.
+    Croce and Hein 2020: (f_y - max_{j != y} f_j) / (f_(1) - f_(3) + 1e-12), f_(k) the k-th
+    largest. Targeted: (max_{j != y} f_j - f_y) / (f_(1) - (f_(3) + f_(4)) / 2 + 1e-12), y the
+    wanted class; their numerator has the true class where this has the best other one. Three
+    classes have no f_(4), so f_(3) stands alone; with two the ratio would be constant, so the
+    denominator is 1 and the loss is the margin.
     """
     return _classification("dlr_loss", f, y, targeted)
 

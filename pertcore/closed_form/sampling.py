@@ -23,7 +23,7 @@ def sample_keys(seed: int, index: Array) -> Array:
     """
     start, rest = np.zeros(1, dtype=np.uint64), int(seed)
     for _ in range(1 + rest.bit_length() // 64):
-        start = mix(start ^ np.uint64(rest & WORD))
+        start = mix((start ^ np.uint64(rest & WORD)) + np.uint64(GOLDEN))
         rest >>= 64
     numbers = np.asarray(index).astype(np.uint64)
     return mix(start ^ mix(numbers * np.uint64(GOLDEN) + np.uint64(GOLDEN)))
