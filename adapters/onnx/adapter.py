@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from pertcore.adapters.function import from_function
 from pertcore.adapters.onnx import build as building
 from pertcore.adapters.onnx.linearization import (
     LoopedLinearization,
@@ -18,7 +19,7 @@ from pertcore.adapters.onnx.select import Choice, choose
 from pertcore.adapters.onnx.untouched import UserModel
 
 from pertcore.errors import CapabilityError, InputError
-from pertcore.oracle import Array, Calls, Linearization
+from pertcore.oracle import Array, Calls, Linearization, Oracle
 
 
 def from_onnx(
@@ -31,7 +32,7 @@ def from_onnx(
     threads: int | None = None,
     providers: Sequence[str] | None = None,
     finite_differences: bool = False,
-) -> OnnxOracle:
+) -> Oracle:
     """Oracle of an ONNX model given as a path, bytes or ModelProto (float32 or float64).
 
     `input` and `output` choose where there are several; `freeze` holds values for the inputs that
@@ -45,9 +46,15 @@ def from_onnx(
     """
     loaded = load(model)
     choice = choose(loaded, input=input, output=output, freeze=freeze, input_shape=input_shape)
-    return OnnxOracle(
-        loaded, choice, threads=threads, providers=providers, finite_differences=finite_differences
-    )
+    try:
+        return OnnxOracle(loaded, choice, threads=threads, providers=providers)
+    except CapabilityError:
+        if not finite_differences:
+            raise
+    user = UserModel(loaded, choice, threads=threads, providers=providers)
+    sample = tuple(building.probes(choice, 1).shape[1:])
+    shape = user(building.probes(choice, 1)).shape[1:]
+    return from_function(user, input_shape=sample, output_shape=shape, dtype=choice.dtype)
 
 
 class OnnxOracle:
@@ -65,10 +72,8 @@ class OnnxOracle:
         *,
         threads: int | None = None,
         providers: Sequence[str] | None = None,
-        finite_differences: bool = False,
     ) -> None:
-        self._model, self._choice = model, choice
-        self._providers, self._fallback = providers, finite_differences
+        self._model, self._choice, self._providers = model, choice, providers
         self._user = UserModel(model, choice, threads=threads, providers=providers)
         built = building.build(model, choice, self._user, threads=threads, providers=providers)
         self._engine, self.batch, self.notes = built.engine, built.batch, built.notes
@@ -131,10 +136,4 @@ class OnnxOracle:
 
     def deterministic(self) -> OnnxOracle:
         """The same model on one thread."""
-        return OnnxOracle(
-            self._model,
-            self._choice,
-            threads=1,
-            providers=self._providers,
-            finite_differences=self._fallback,
-        )
+        return OnnxOracle(self._model, self._choice, threads=1, providers=self._providers)

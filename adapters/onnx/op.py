@@ -105,6 +105,11 @@ class Op:
 
         return emit
 
+    @property
+    def model(self) -> Op:
+        """The builder of the model itself: what it emits runs once, before any product."""
+        return Op(self.graph.parent or self.graph)
+
     def tensor(self, name: str) -> Tensor:
         return Tensor(self, name)
 
@@ -348,6 +353,11 @@ class View:
         negative = sorted(a - self.x.rank if a >= 0 else a for a in axes)
         kept = [1 if i - self.x.rank in negative else d for i, d in enumerate(self.x.shape)]
         return negative, kept
+
+    def made_by(self, kind: str) -> bool:
+        """Whether the first input comes from an operator of that kind."""
+        maker = self.op.graph.makers.get(self.x.name)
+        return maker is not None and maker.op == kind
 
     def axis(self, name: str = "axis", default: int = 0) -> int:
         """An axis attribute as a negative number."""

@@ -49,7 +49,8 @@ def choose(
     if rest:
         raise InputError(
             f"the model has several inputs, {', '.join(map(_described, inputs.values()))}: "
-            f"choose one with input= and give values for {', '.join(rest)} with freeze={{name: array}}"
+            f"choose one with input= and give values for {', '.join(rest)} with "
+            "freeze={name: array}"
         )
     chosen = _picked([value.name for value in model.graph.output], output, "output")
     dtype = np.dtype(helper.tensor_dtype_to_np_dtype(inputs[name].type.tensor_type.elem_type))
@@ -107,8 +108,8 @@ def _check_dtype(name: str, dtype: np.dtype[Any]) -> None:
         return
     if dtype.kind == "f":
         raise CapabilityError(
-            f"input {name!r} is {dtype}: float32 and float64 models are differentiated; convert the "
-            "model to float32"
+            f"input {name!r} is {dtype}: float32 and float64 models are differentiated; "
+            "convert the model to float32"
         )
     raise InputError(
         f"input {name!r} is {dtype}, and only a float input has a derivative: choose another with "

@@ -14,7 +14,7 @@ from pertcore.errors import BackendError, ModelError, PertcoreWarning
 from pertcore.oracle import Array
 
 CPU = ("CPUExecutionProvider",)
-QUIET = 3
+QUIET = 4
 
 
 class Session:

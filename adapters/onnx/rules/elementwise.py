@@ -153,7 +153,7 @@ elementwise(
         "Dropout": (lambda op, n, t: t, None, None),
         "Neg": lambda op, n, t: -t,
         "Abs": lambda op, n, t: t * op.Sign(n.x),
-        "Relu": lambda op, n, t: t * op.above(n.y, 0.0),
+        "Relu": lambda op, n, t: t * op.above(n.x if n.made_by("MaxPool") else n.y, 0.0),
         "LeakyRelu": lambda op, n, t: _leaky(op, n, t, n.attr("alpha", 0.01), n.x),
         "PRelu": (_prelu, _prelu_slope),
         "Elu": _elu,

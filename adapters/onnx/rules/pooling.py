@@ -114,16 +114,18 @@ def _first_largest(op: Op, n: View) -> Tensor:
     """1 at the first largest entry of each window, without the slow Indices of MaxPool.
 
     Where x equals its window's maximum stands a code that falls along the window; the largest
-    code of a window marks the first of the ties.
+    code of a window names the first of the ties. It is found with the model's own run, since it
+    is smaller than x by the size of the window.
     """
     high, wide = n.attr("kernel_shape")
     pool = {"kernel_shape": [high, wide], "strides": [high, wide]}
     code = np.arange(high * wide, 0, -1, dtype=n.x.dtype).reshape(high, wide)
     repeats = (n.x.shape[2] // high, n.x.shape[3] // wide)
     codes = op.const(np.tile(code, repeats)[None, None])
-    ties = op.indicator(op.Equal(n.x, _repeated(op, n.y, (high, wide))), n.x) * codes
-    best = _repeated(op, op.MaxPool(ties, **pool), (high, wide))
-    return op.indicator(op.Equal(ties, best), n.x)
+    model = op.model
+    ties = model.Equal(n.x, _repeated(model, n.y, (high, wide)))
+    best = model.MaxPool(model.indicator(ties, n.x) * codes, **pool)
+    return op.indicator(op.Equal(_repeated(op, best, (high, wide)), codes), n.x)
 
 
 def _positions(op: Op, n: View) -> tuple[Tensor, Any]:

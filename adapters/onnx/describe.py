@@ -1,0 +1,132 @@
+"""What a model file holds and what pertcore can do with it, as `pertcore info` prints it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import onnx
+import pertcore.adapters.onnx.rules  # noqa: F401  fills the registry
+from onnx import helper
+from pertcore.adapters.onnx import build as building
+from pertcore.adapters.onnx import registry
+from pertcore.adapters.onnx.load import load
+from pertcore.adapters.onnx.normalise import main_opset, normalise
+from pertcore.adapters.onnx.reemit import emittable, input_dims
+from pertcore.adapters.onnx.select import choose, free_inputs
+from pertcore.adapters.onnx.symbolic import Poly
+from pertcore.adapters.onnx.untouched import UserModel
+
+from pertcore.errors import CapabilityError, InputError, PertcoreError
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """A named input or output: its NumPy type and dimensions, a free one as text."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True)
+class OperatorInfo:
+    """An operator of the model: how often it occurs, and "rule", "zero" or "unknown"."""
+
+    name: str
+    count: int
+    fact: registry.Fact
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A model at a glance.
+
+    `batch` is "free", "lifted" (a fixed batch of one, made free and verified), "looped" (lifting
+    would be wrong: samples run one by one), or "fixed" where it was not tried; `exact` says
+    whether the derivative is exact; `notes` are sentences for the user.
+    """
+
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    opset: int
+    ir_version: int
+    parameters: int
+    operators: tuple[OperatorInfo, ...]
+    batch: str
+    exact: bool
+    notes: tuple[str, ...]
+
+
+def describe(
+    model: Any,
+    *,
+    input: str | None = None,
+    output: str | None = None,
+    freeze: Mapping[str, Any] | None = None,
+    input_shape: Sequence[int] | None = None,
+) -> ModelInfo:
+    """Reads and tries a model; what it cannot do becomes a note. Options as in `from_onnx`.
+
+    Raises ModelError for a broken file, InputError for a missing one or a wrong choice.
+    """
+    loaded = load(model)
+    normal, opset = normalise(loaded)
+    given = {"input": input, "output": output, "freeze": freeze, "input_shape": input_shape}
+    batch, exact, notes = _tried(loaded, given)
+    return ModelInfo(
+        inputs=tuple(map(_tensor, free_inputs(loaded).values())),
+        outputs=tuple(map(_tensor, loaded.graph.output)),
+        opset=main_opset(loaded),
+        ir_version=loaded.ir_version,
+        parameters=sum(_size(tensor) for tensor in loaded.graph.initializer),
+        operators=_operators(normal, opset),
+        batch=batch,
+        exact=exact,
+        notes=notes,
+    )
+
+
+def _tried(model: onnx.ModelProto, given: dict[str, Any]) -> tuple[str, bool, tuple[str, ...]]:
+    free = [input_dims(value)[:1] for value in free_inputs(model).values()]
+    guess = "free" if all(dims and isinstance(dims[0], Poly) for dims in free) else "fixed"
+    try:
+        choice = choose(model, **given)
+    except (InputError, CapabilityError) as error:
+        if any(value is not None for value in given.values()):
+            raise
+        return guess, False, (str(error),)
+    try:
+        user = UserModel(model, choice, threads=1, providers=None)
+        built = building.build(model, choice, user, threads=1, providers=None)
+    except PertcoreError as error:
+        return guess, False, (str(error),)
+    return built.batch, True, (*built.notes, *built.engine.refusals.values())
+
+
+def _operators(model: onnx.ModelProto, opset: int) -> tuple[OperatorInfo, ...]:
+    counts: Counter[str] = Counter()
+    facts: dict[str, registry.Fact] = {}
+    for node in model.graph.node:
+        domain = "" if node.domain == "ai.onnx" else node.domain
+        name = f"{domain}::{node.op_type}".removeprefix("::")
+        counts[name] += 1
+        known = emittable(node, opset)
+        facts[name] = registry.fact(node.op_type, domain) if known else "unknown"
+    return tuple(OperatorInfo(name, count, facts[name]) for name, count in counts.most_common())
+
+
+def _tensor(value: onnx.ValueInfoProto) -> TensorInfo:
+    element = value.type.tensor_type.elem_type
+    dtype = str(helper.tensor_dtype_to_np_dtype(element)) if element else "not a tensor"
+    dims = input_dims(value)
+    return TensorInfo(value.name, dtype, tuple(d if isinstance(d, int) else str(d) for d in dims))
+
+
+def _size(tensor: onnx.TensorProto) -> int:
+    count = 1
+    for dim in tensor.dims:
+        count *= dim
+    return count
