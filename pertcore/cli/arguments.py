@@ -54,6 +54,7 @@ class AttackArguments:
     batch_size: int = 256
     seed: int = 0
     threads: int | None = None
+    finite_differences: bool = False
     deterministic: bool = False
     out: str | None = None
 

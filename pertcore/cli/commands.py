@@ -55,11 +55,18 @@ def demo(
 
 
 @app.command()
-def info(model: Model, input: InputName = None, output: OutputName = None) -> None:
+def info(
+    model: Model,
+    input: InputName = None,
+    output: OutputName = None,
+    input_shape: Annotated[
+        str | None, typer.Option(help="One sample, as 3,64,64, where the model leaves it open.")
+    ] = None,
+) -> None:
     """Inputs, outputs, operators; which derivatives are exact and what would be approximated."""
     from pertcore.cli.info import run
 
-    run(model, input, output)
+    run(model, input, output, input_shape)
 
 
 @app.command()
@@ -67,8 +74,12 @@ def differentiate(
     model: Model,
     out: Annotated[str, typer.Option("-o", "--out", metavar="OUT.onnx", help="File to write.")],
     mode: Annotated[str, typer.Option(help="vjp, jvp or value_and_vjp.")] = "vjp",
-    input: InputName = None,
-    output: OutputName = None,
+    input: Annotated[
+        list[str] | None, typer.Option("--input", help="With respect to it (all floats).")
+    ] = None,
+    output: Annotated[
+        list[str] | None, typer.Option("--output", help="Output to differentiate (all floats).")
+    ] = None,
 ) -> None:
     """Write the derivative graph of a model as an ordinary ONNX file."""
     from pertcore.cli.differentiate import run
@@ -119,6 +130,9 @@ def attack(
     batch_size: Annotated[int, typer.Option(help="Samples in flight.")] = 256,
     seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
     threads: Annotated[int | None, typer.Option(help="Threads of the model.")] = None,
+    finite_differences: Annotated[
+        bool, typer.Option("--finite-differences", help="Where an operator has no rule.")
+    ] = False,
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="Same seed, same bits.")
     ] = False,

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pertcore
+from pertcore.adapters.onnx.differentiate import MODES
 from pertcore.cli.console import say, warn
 from pertcore.errors import InputError, PertcoreWarning
 from pertcore.evaluation.records import ready_folder
 
-MODES = ("vjp", "jvp", "value_and_vjp")
 
-
-def run(model: Path, out: str, mode: str, input: str | None, output: str | None) -> None:
+def run(
+    model: Path, out: str, mode: Any, inputs: list[str] | None, outputs: list[str] | None
+) -> None:
     """Differentiate and write; the target is tried before any work."""
     if mode not in MODES:
         raise InputError(f"--mode {mode}: allowed are {', '.join(MODES)}")
@@ -23,9 +25,8 @@ def run(model: Path, out: str, mode: str, input: str | None, output: str | None)
     ready_folder(target.parent)
     if target.exists() and model.exists() and target.samefile(model):
         raise InputError(f"--out {out}: would overwrite the model itself")
-    chosen = {k: v for k, v in (("input", input), ("output", output)) if v is not None}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", PertcoreWarning)
-        pertcore.differentiate(model, mode=mode, **chosen).save(target)
+        made = pertcore.differentiate(model, mode=mode, wrt=inputs or None, outputs=outputs or None)
     warn(str(w.message) for w in caught if issubclass(w.category, PertcoreWarning))
-    say(f"written to {target}")
+    say(f"written to {made.save(target)}: {', '.join(made.inputs)} -> {', '.join(made.outputs)}")

@@ -39,6 +39,8 @@ class Opened:
         for name in ("input", "output", "threads"):
             if getattr(self.arguments, name) is not None:
                 chosen[name] = getattr(self.arguments, name)
+        if self.arguments.finite_differences:
+            chosen["finite_differences"] = True
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", PertcoreWarning)
             oracles = [pertcore.from_onnx(m, freeze=self.freeze, **chosen) for m in self.models]

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from pertcore.adapters.onnx import registry
 from pyarrow import parquet
 
 import pertcore
@@ -254,6 +255,62 @@ def test_a_fault_of_pertcore_is_one_line(
     monkeypatch.setenv("PERTCORE_DEBUG", "1")
     with pytest.raises(ZeroDivisionError):
         main([*ATTACK, *BUDGET])
+
+
+def test_an_operator_without_a_rule_is_refused_or_approximated(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pertcore.from_onnx(CLASSIFIER)
+    monkeypatch.delitem(registry.RULES, ("", "Conv"))
+    assert main([*ATTACK, *BUDGET, "--limit", "4"]) == 1
+    told = capfd.readouterr().err
+    assert told.count("\n") == 1 and "Conv" in told
+    assert main(["info", str(CLASSIFIER)]) == 0
+    assert "no rule for Conv; --finite-differences" in capfd.readouterr().out
+    assert main([*ATTACK, *BUDGET, "--limit", "4", "--finite-differences"]) == 0
+    shown = capfd.readouterr()
+    assert "approximated" in shown.out and "warning:" in shown.err
+
+
+def two_inputs(room: Path) -> Path:
+    """logits = flat(x) @ w + gain, with free height and width and a second input."""
+    info = onnx.helper.make_tensor_value_info
+    weight = np.random.default_rng(0).normal(size=(10, 1, 8, 8)).astype(np.float32)
+    nodes = [
+        onnx.helper.make_node("Conv", ["x", "w"], ["c"]),
+        onnx.helper.make_node("GlobalAveragePool", ["c"], ["p"]),
+        onnx.helper.make_node("Flatten", ["p"], ["f"]),
+        onnx.helper.make_node("Add", ["f", "gain"], ["logits"]),
+    ]
+    graph = onnx.helper.make_graph(
+        nodes, "g",
+        [info("x", 1, ["n", 1, "h", "w"]), info("gain", 1, [10])], [info("logits", 1, ["n", 10])],
+        [onnx.numpy_helper.from_array(weight, "w")],
+    )  # fmt: skip
+    opset = onnx.helper.make_opsetid("", 18)
+    model = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=10)
+    onnx.save(model, room / "two.onnx")
+    return room / "two.onnx"
+
+
+def test_frozen_inputs_and_free_sizes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    model = str(two_inputs(tmp_path))
+    gain = np.zeros(10, np.float32)
+    gain[4] = 1e6
+    np.save(tmp_path / "gain.npy", gain)
+    given = ["attack", model, "--inputs", f"{DATA}:x", "--input", "x", *BUDGET, "--limit", "9"]
+    out = tmp_path / "out"
+    freeze = ["--freeze", f"gain={tmp_path / 'gain.npy'}"]
+    assert main([*given, *freeze, "--out", str(out)]) == 0
+    rows = parquet.read_table(out / "results.parquet").to_pydict()
+    assert set(rows["before"]) == {4} and not any(rows["success"])
+    assert "--freeze gain=" in json.loads((out / "run.json").read_text())["command"]
+    capfd.readouterr()
+    for wrong in ("gain", "gain=nowhere.npy", "loss=1"):
+        assert main([*given, "--freeze", wrong]) == 2
+        assert capfd.readouterr().err.count("\n") == 1
+    assert main(["info", model, "--input", "x", "--input-shape", "8,8"]) == 2
+    assert main(["info", model, "--input-shape", "a,b"]) == 2
 
 
 def test_info_of_the_classifier(capfd: pytest.CaptureFixture[str]) -> None:
