@@ -50,7 +50,7 @@ GEOMETRY = (
     Row("pgd_2", "steps:pgd_2", "fused:pgd_2", "cases:steps_back", 4, 64),
     Row("ball_step_inf", "steps:ball_step_inf", "fused:ball_step_inf", "cases:steps_back", 4, 0),
     Row("project_inf", "projections:project_inf", "projections:project_inf", "cases:deltas", 2, 0),
-    Row("project_1", "projections:project_1", "projections:project_1", "cases:deltas", 2, 64),
+    Row("project_1", "projections:project_1", "projections:project_1", "cases:deltas", 2, 1024),
     Row("project_2", "projections:project_2", "projections:project_2", "cases:deltas", 2, 8),
     Row(
         "project_box_1",
@@ -58,7 +58,7 @@ GEOMETRY = (
         "projections:project_box_1",
         "cases:points",
         3,
-        64,
+        256,
     ),
     Row(
         "project_box_2",

@@ -63,8 +63,8 @@ def pgd_2(
     most = x.dtype.type(np.finfo(x.dtype).max)
     for k in range(x.shape[0]):
         gk, tk = g[k], x_t[k]
-        norm = norm_2(gk)
+        unit, norm = norm_2(gk)
         c = -step[k] / norm if norm > 0 else 0.0
         for i in range(d):
-            z[i] = tk[i] + x.dtype.type(c * np.float64(clean(gk[i], most)))
+            z[i] = tk[i] + x.dtype.type(c * (unit * np.float64(clean(gk[i], most))))
         project_row_2(x[k], z, eps[k], low, high, a, r, out[k])

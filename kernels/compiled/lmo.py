@@ -108,7 +108,9 @@ def _filling_scale(w: Array, r: Array, p: float, total: float) -> float:
     t = total ** (-1 / p) if total > 0 else 0.0
     for _ in range(64):
         spent, free = saturated_powers(w, r, t, p)
-        if spent >= 1 - 1e-7 or not free > 0:
+        following = (t**p + (1 - spent) / free) ** (1 / p) if free > 0 else t
+        following = min(following, np.finfo(w.dtype).max)
+        if spent >= 1 - np.finfo(w.dtype).eps or not following > t:
             return t
-        t = (t**p + (1 - spent) / free) ** (1 / p)
+        t = following
     return t

@@ -60,39 +60,35 @@ def project_1(delta: Array, eps: Array, out: Array) -> None:
         for i in range(a.size):
             a[i] = abs(dk[i])
         total = sum_of_powers(a, 1.0)
-        tau = delta.dtype.type(0)
-        if total > eps[k]:
-            tau = _threshold(a, total, eps[k] * margin)
+        tau = _threshold(a, total, eps[k] * margin) if total > eps[k] else 0.0
         for i in range(a.size):
-            ok[i] = flip(max(a[i] - tau, delta.dtype.type(0)), sign_bit(dk[i]))
+            ok[i] = flip(delta.dtype.type(max(np.float64(a[i]) - tau, 0.0)), sign_bit(dk[i]))
 
 
 @summing
-def _excess(a: Array, tau: Any) -> tuple[float, float]:
+def _excess(a: Array, tau: float) -> tuple[float, float]:
     """sum max(a - tau, 0), and the count of entries above tau."""
-    zero = a.dtype.type(0)
     total = 0.0
     count = 0.0
     for i in range(a.size):
-        v = a[i] - tau
-        total += np.float64(max(v, zero))
+        v = np.float64(a[i]) - tau
+        total += max(v, 0.0)
         count += np.float64(v > 0)
     return total, count
 
 
 @strict
-def _threshold(a: Array, total: float, radius: float) -> Any:
+def _threshold(a: Array, total: float, radius: float) -> float:
     """tau with sum max(a - tau, 0) = radius: Newton's method on a convex piecewise linear function.
 
     From below the iterates rise to tau and never pass it; they are there when the set of entries
     above stays the same.
     """
-    kind = a.dtype.type
-    tau = kind(max((total - radius) / a.size, np.float64(largest_entry(a)) - radius, 0.0))
+    tau = max((total - radius) / a.size, np.float64(largest_entry(a)) - radius, 0.0)
     before = -1.0
     for _ in range(PASSES):
         total, count = _excess(a, tau)
-        following = kind(np.float64(tau) + (total - radius) / max(count, 1.0))
+        following = tau + (total - radius) / max(count, 1.0)
         if count == before or not following > tau:
             return max(tau, following)
         tau, before = following, count
@@ -128,10 +124,10 @@ def project_row_2(
 
 @strict
 def split(x: Array, z: Array, low: Any, high: Any, a: Array, r: Array) -> None:
-    """a = |z - x|, r = the room in that direction."""
+    """a = |z - x|, NaN as 0; r = the room in that direction."""
     for i in range(x.size):
         d = z[i] - x[i]
-        a[i] = abs(d)
+        a[i] = abs(d) if abs(d) > 0 else x.dtype.type(0)
         r[i] = room(-d, x[i], at(low, i), at(high, i))
 
 
@@ -156,7 +152,7 @@ def project_box_1(x: Array, z: Array, eps: Array, lo: Any, hi: Any, out: Array) 
         tau = _capped_threshold(a, r, limit * (1 - np.finfo(x.dtype).eps))
         if tau > 0:
             for i in range(a.size):
-                a[i] = max(a[i] - tau, x.dtype.type(0))
+                a[i] = max(np.float64(a[i]) - tau, 0.0)
             place(x[k], z[k], a, r, 1.0, low, high, out[k])
         else:
             for i in range(a.size):
@@ -167,39 +163,35 @@ def project_box_1(x: Array, z: Array, eps: Array, lo: Any, hi: Any, out: Array) 
 
 
 @summing
-def _capped_excess(a: Array, r: Array, tau: Any) -> tuple[float, float]:
+def _capped_excess(a: Array, r: Array, tau: float) -> tuple[float, float]:
     """sum min(max(a - tau, 0), r), and the count of entries strictly between."""
-    zero = a.dtype.type(0)
     total = 0.0
     count = 0.0
     for i in range(a.size):
-        v = a[i] - tau
-        total += np.float64(min(max(v, zero), r[i]))
-        count += np.float64(v > 0) * np.float64(v < r[i])
+        v = np.float64(a[i]) - tau
+        cap = np.float64(r[i])
+        total += min(max(v, 0.0), cap)
+        count += np.float64(v > 0) * np.float64(v < cap)
     return total, count
 
 
 @strict
-def _capped_threshold(a: Array, r: Array, radius: float) -> Any:
+def _capped_threshold(a: Array, r: Array, radius: float) -> float:
     """The smallest tau >= 0 with sum min(max(a - tau, 0), r) <= radius, to rounding.
 
     Piecewise linear and falling, but not convex: Newton's steps are taken where they stay inside
     the bracket, else it is halved.
     """
-    kind = a.dtype.type
-    low, high = kind(0), largest_entry(a)
-    tau = low
-    for _ in range(4 * PASSES):
+    low, high, tau = 0.0, np.float64(largest_entry(a)), 0.0
+    for k in range(4 * PASSES):
         total, count = _capped_excess(a, r, tau)
-        if total <= radius:
-            high = tau
-            if total >= radius * (1 - 1e-7) or tau == 0:
-                return tau
-        else:
-            low = tau
-        following = kind(np.float64(tau) + (total - radius) / max(count, 1.0))
-        middle = kind(low + (high - low) / 2)
-        tau = following if low < following < high else middle
+        noise = np.finfo(a.dtype).eps * radius + 1e-15 * tau * count
+        if abs(total - radius) <= noise or (tau == 0 and total <= radius):
+            return tau
+        low, high = (low, tau) if total <= radius else (tau, high)
+        following = tau + (total - radius) / max(count, 1.0)
+        usable = low < following < high and k % 4 != 3
+        tau = following if usable else low + (high - low) / 2
         if not low < tau < high:
             return high
     return high

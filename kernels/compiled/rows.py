@@ -51,14 +51,17 @@ def distance(a: Array, x: Array, p: float) -> float:
     if p == 2:
         for i in range(a.size):
             d = gap(a[i], x[i])
-            total += max(d * d, 0.0)
+            q = d * d
+            total += q if q > 0 else 0.0
         return math.sqrt(total)
     if p == 1:
         for i in range(a.size):
-            total += max(abs(gap(a[i], x[i])), 0.0)
+            d = abs(gap(a[i], x[i]))
+            total += d if d > 0 else 0.0
         return total
     for i in range(a.size):
-        total += max(abs(gap(a[i], x[i])), 0.0) ** p
+        d = abs(gap(a[i], x[i]))
+        total += d**p if d > 0 else 0.0
     return total ** (1 / p)
 
 
@@ -98,13 +101,16 @@ def saturating_scale(w: Array, r: Array, radius: float, most: float) -> float:
     since entries only ever leave the free set (Newton's method on a concave function of t^2).
     """
     goal = radius * radius
+    most = min(most, np.finfo(w.dtype).max)
+    enough = goal * (1 - np.finfo(w.dtype).eps)
     total = sum_of_powers(w, 2.0)
     t = radius / math.sqrt(total) if total > 0 else most
     for _ in range(PASSES):
         if not t < most:
             return most
         total, free = saturated_squares(w, r, t)
-        if total >= goal * (1 - 1e-7) or not free > 0:
+        following = math.sqrt(t * t + (goal - total) / free) if free > 0 else t
+        if total >= enough or not following > t:
             return t
-        t = math.sqrt(t * t + (goal - total) / free)
+        t = following
     return t

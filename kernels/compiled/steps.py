@@ -45,29 +45,24 @@ def magnitudes(g: Array, out: Array) -> None:
 
 
 @summing
-def squares(g: Array, unit: float) -> float:
-    """sum (g / unit)^2 of the cleaned entries."""
+def _squares(g: Array, unit: float) -> float:
+    """sum (unit g)^2 of the cleaned entries."""
     most = g.dtype.type(np.finfo(g.dtype).max)
-    inverse = 1 / unit
     total = 0.0
     for i in range(g.size):
-        v = np.float64(clean(g[i], most)) * inverse
+        v = np.float64(clean(g[i], most)) * unit
         total += v * v
     return total
 
 
 @strict
-def norm_2(g: Array) -> float:
-    """norm_2 of the cleaned entries, without overflow or underflow of the squares."""
-    total = squares(g, 1.0)
+def norm_2(g: Array) -> tuple[float, float]:
+    """A power of two, and norm_2 of the cleaned entries times it: no square leaves the range."""
+    total = _squares(g, 1.0)
     if 1e-280 < total < 1e300:
-        return math.sqrt(total)
-    top = 0.0
-    for i in range(g.size):
-        top = max(top, abs(np.float64(clean(g[i], np.finfo(g.dtype).max))))
-    if top < 1e-300:
-        return top * math.sqrt(g.size)
-    return top * math.sqrt(squares(g, top))
+        return 1.0, math.sqrt(total)
+    unit = 2.0**-600 if total > 1 else 2.0**600
+    return unit, math.sqrt(_squares(g, unit))
 
 
 @strict
@@ -75,10 +70,10 @@ def dual_step_2(g: Array, eps: Array, out: Array) -> None:
     most = g.dtype.type(np.finfo(g.dtype).max)
     for k in range(g.shape[0]):
         gk, ok = g[k], out[k]
-        norm = norm_2(gk)
+        unit, norm = norm_2(gk)
         c = -eps[k] / norm if norm > 0 else 0.0
         for i in range(gk.size):
-            ok[i] = c * np.float64(clean(gk[i], most))
+            ok[i] = c * (unit * np.float64(clean(gk[i], most)))
 
 
 @strict

@@ -32,7 +32,7 @@ def project_1(delta: Array, eps: Array, out: Array) -> None:
     tau = (np.cumsum(falling, axis=1) - radius) / count
     last = np.sum(falling > tau, axis=1, keepdims=True) - 1
     tau = np.take_along_axis(tau, np.maximum(last, 0), axis=1)
-    shrunk = np.sign(delta) * np.maximum(a - tau, 0)
+    shrunk = np.sign(delta) * np.where(radius > 0, np.maximum(a - tau, 0), 0)
     out[...] = np.where(np.sum(a, axis=1, keepdims=True) <= eps[:, None], delta, shrunk)
 
 
@@ -93,7 +93,7 @@ def _project(
     largest: Callable[..., Array],
 ) -> None:
     """Halve the interval of the multiplier, in units where eps = 1; then finish exactly."""
-    unit = np.where(eps > 0, eps, 1)[:, None]
+    unit = np.where(eps > 0, eps, 1)[:, None] * (1 - SAFETY) * (1 - float(np.finfo(x.dtype).eps))
     gap = (z.astype(np.float64) - x.astype(np.float64)) / unit
     a = np.abs(gap)
     bound = np.where(gap > 0, np.asarray(hi, dtype=x.dtype), np.asarray(lo, dtype=x.dtype))
