@@ -72,7 +72,7 @@ GEOMETRY = (
         "project_box_p",
         "projections:project_box_p",
         "projections:project_box_p",
-        "cases:points_p",
+        "cases:points_slow",
         3,
         4096,
     ),

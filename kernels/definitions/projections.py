@@ -9,7 +9,7 @@ from pertcore.kernels.definitions.exact import SAFETY, Bound, finish_p, round_do
 
 from pertcore.oracle import Array
 
-HALVINGS = 120
+HALVINGS = 80
 
 
 def inner(eps: Array, dtype: np.dtype) -> Array:
@@ -68,7 +68,7 @@ def project_box_p(
 
     def shape(a: Array, mu: Array) -> Array:
         low, high = np.zeros_like(a), a.copy()
-        for _ in range(60):
+        for _ in range(54):
             middle = (low + high) / 2
             over = middle + mu * middle ** (p - 1) > a
             low, high = np.where(over, low, middle), np.where(over, middle, high)

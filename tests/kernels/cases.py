@@ -64,10 +64,10 @@ def gradients_p(rng: np.random.Generator, n: int, d: int, dtype: Any) -> Cases:
     return _with_orders(gradients(rng, n, d, dtype), 2)
 
 
-def _with_orders(cases: Cases, place: int) -> Cases:
+def _with_orders(cases: Cases, place: int, orders: tuple[float, ...] = ORDERS) -> Cases:
     return [
         ((*args[:place], p, *args[place:]), tuple(np.empty_like(o) for o in outs))
-        for p in ORDERS
+        for p in orders
         for args, outs in cases
     ]
 
@@ -139,7 +139,7 @@ def deltas(rng: np.random.Generator, n: int, d: int, dtype: Any) -> Cases:
         for v, e in [
             (delta, rng.uniform(0.5, 2, size=n)),
             (ties, rng.uniform(0.1, 1, size=n)),
-            (ties * dtype(1e-8), np.where(np.arange(n) % 2, 1e-9, 0)),
+            (ties * dtype(1e-8), np.where(np.arange(n) % 2, 1e-9 * d, 0)),
             (delta, np.full(n, 10.0 * d)),
         ]
     ]
@@ -159,3 +159,8 @@ def points(rng: np.random.Generator, n: int, d: int, dtype: Any) -> Cases:
 
 def points_p(rng: np.random.Generator, n: int, d: int, dtype: Any) -> Cases:
     return _with_orders(points(rng, n, d, dtype), 3)
+
+
+def points_slow(rng: np.random.Generator, n: int, d: int, dtype: Any) -> Cases:
+    """As `points_p`, less of it: the definition solves an equation an entry, by halving."""
+    return _with_orders(points(rng, n, d, dtype), 3, (3.0, 1.5))
