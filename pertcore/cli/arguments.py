@@ -13,7 +13,7 @@ from pertcore.errors import InputError
 
 OPTIONS = (
     "steps", "restarts", "loss", "step_size", "rel_step_size", "rel_alpha", "dither", "overshoot",
-    "tolerance", "classes",
+    "tolerance", "classes", "refine",
 )  # fmt: skip
 
 
@@ -38,6 +38,7 @@ class AttackArguments:
     overshoot: str | None = None
     tolerance: str | None = None
     classes: int | None = None
+    refine: int | None = None
     target: str | None = None
     task: str | None = None
     decision: str | None = None

@@ -112,6 +112,7 @@ def attack(
     overshoot: Annotated[str | None, typer.Option(help="Beyond the boundary (deepfool).")] = None,
     tolerance: Annotated[str | None, typer.Option(help="Beyond the tie (minnorm).")] = None,
     classes: Annotated[int | None, typer.Option(help="Classes compared (deepfool).")] = None,
+    refine: Annotated[int | None, typer.Option(help="Rounds towards a nearer point.")] = None,
     target: Annotated[str | None, typer.Option(help="Wanted class, or a file of them.")] = None,
     task: Annotated[str | None, typer.Option(help="classification or regression.")] = None,
     decision: Annotated[str | None, typer.Option(help="Boundary of a single logit.")] = None,

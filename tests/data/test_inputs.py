@@ -141,6 +141,19 @@ def test_wrong_arrays_are_refused(
         read_inputs(saved(tmp_path / "x.npy", array), shape=shape)
 
 
+def test_survey_in_many_blocks_names_samples_of_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pertcore.data.dense.BLOCK", 6)
+    x = np.zeros((9, 3))
+    x[7, 0], x[5, 2] = 4.0, -4.0
+    inputs = read_inputs(saved(tmp_path / "x.npy", x))
+    assert inputs.lowest == (-4.0, 5) and inputs.highest == (4.0, 7)
+    x[8, 1] = np.nan
+    with pytest.raises(InputError, match=r"sample 8 holds nan \(entry 1"):
+        read_inputs(saved(tmp_path / "x.npy", x))
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_non_finite_values_are_named_by_index(bad: float, tmp_path: Path) -> None:
     x = np.zeros((5, 2, 3))
