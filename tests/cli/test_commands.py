@@ -123,9 +123,11 @@ def test_target_from_number_and_file(tmp_path: Path) -> None:
     tables = []
     for target in ("3", str(tmp_path / "t.npy")):
         out = tmp_path / "out"
-        assert main([*ATTACK, *BUDGET, "--target", target, "--limit", "30", "--out", str(out)]) == 0
+        flags = ["--eps", "0.3", "--bounds", "0,1", "--target", target, "--limit", "30"]
+        assert main([*ATTACK, *flags, "--out", str(out)]) == 0
         rows = parquet.read_table(out / "results.parquet").to_pydict()
         assert set(rows["target"]) == {3} and rows["label"] == digits()[1][:30].tolist()
+        assert sum(rows["success"]) > 10
         assert all(a == 3 for a, s in zip(rows["after"], rows["success"], strict=True) if s)
         tables.append(rows)
     assert tables[0] == tables[1]
@@ -154,9 +156,14 @@ def test_mean_and_std_keep_the_units_of_x(tmp_path: Path) -> None:
     assert np.abs(other - digits()[0][:20]).max() <= 0.1 + 1e-7
 
 
-def test_several_models_are_an_ensemble(capfd: pytest.CaptureFixture[str]) -> None:
-    arguments = ["attack", str(CLASSIFIER), str(CLASSIFIER), *ATTACK[2:], *BUDGET]
-    assert main([*arguments, "--attack", "ensemble", "--limit", "20"]) == 0
+def test_several_models_are_an_ensemble(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    calls = []
+    for models in ([str(CLASSIFIER)], [str(CLASSIFIER)] * 2):
+        out = tmp_path / str(len(models))
+        flags = ["--attack", "ensemble", "--limit", "20", "--out", str(out)]
+        assert main(["attack", *models, *ATTACK[2:], *BUDGET, *flags]) == 0
+        calls.append(json.loads((out / "run.json").read_text())["calls"]["vjp"])
+    assert calls[1] == 2 * calls[0] > 0
     assert "digits_classifier.onnx + digits_classifier.onnx" in capfd.readouterr().out
 
 
