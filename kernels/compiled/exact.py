@@ -11,7 +11,7 @@ from pertcore.kernels.compiled.rows import distance
 from pertcore.oracle import Array
 
 SAFETY = 1e-9
-REPEATS = 3
+REPEATS = 4
 
 
 @strict
@@ -38,14 +38,15 @@ def finish_p(x: Array, z: Array, eps: Array, p: float, lo: Any, hi: Any, out: Ar
 def settle(x: Array, z: Array, eps: float, p: float, low: Any, high: Any, out: Array) -> None:
     """out, z within the box, is drawn toward x until its norm is inside eps; z is not out."""
     limit = eps * (1 - SAFETY)
-    shrink = 1 - np.finfo(x.dtype).eps
+    slack = np.finfo(x.dtype).eps
     norm = distance(out, x, p)
     if not norm > limit:
         return
     first = limit / norm
     scale = 1.0
     for _ in range(REPEATS):
-        scale *= limit / norm * shrink
+        scale *= limit / norm * (1 - slack)
+        slack *= 8
         _draw(x, z, scale, low, high, out)
         norm = distance(out, x, p)
         if not norm > limit:

@@ -13,7 +13,7 @@ Bound = float | Array
 SAFETY = 1e-9
 """Relative room left below eps, so that no order of summation finds a norm above it."""
 
-REPEATS = 3
+REPEATS = 4
 
 
 def round_down(eps: Array, dtype: np.dtype) -> Array:
@@ -54,7 +54,7 @@ def finish_p(x: Array, z: Array, eps: Array, p: float, lo: Bound, hi: Bound, out
     """
     target = np.minimum(np.maximum(z, lo), hi)
     limit = eps[:, None] * (1 - SAFETY)
-    shrink = 1 - float(np.finfo(x.dtype).eps)
+    slack = float(np.finfo(x.dtype).eps)
     norm = delivered(x, target, p)
     scale = np.ones_like(limit)
     first = limit / np.where(norm > limit, norm, np.inf)
@@ -63,7 +63,8 @@ def finish_p(x: Array, z: Array, eps: Array, p: float, lo: Bound, hi: Bound, out
         over = norm > limit
         if not over.any():
             return
-        scale = np.where(over, scale * (limit / np.where(over, norm, 1)) * shrink, scale)
+        scale = np.where(over, scale * (limit / np.where(over, norm, 1)) * (1 - slack), scale)
+        slack *= 8
         drawn = x + scale.astype(x.dtype) * (target - x)
         out[...] = np.where(over, np.minimum(np.maximum(drawn, lo), hi), out)
         norm = delivered(x, out, p)
