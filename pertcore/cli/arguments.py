@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -98,8 +99,12 @@ class AttackArguments:
 
 
 def numbers(text: str, flag: str) -> list[float]:
-    """Numbers separated by commas, each such as 0.5 or 1/2."""
-    return [parse_number(part, flag) for part in text.split(",")]
+    """Numbers separated by commas, each such as 0.5, 1/2 or -inf."""
+    ends = {"inf": math.inf, "+inf": math.inf, "-inf": -math.inf}
+    return [
+        ends[part.strip()] if part.strip() in ends else parse_number(part, flag)
+        for part in text.split(",")
+    ]
 
 
 def _flag(name: str) -> str:

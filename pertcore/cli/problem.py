@@ -43,6 +43,8 @@ def pose(arguments: AttackArguments) -> Problem:
         )
     if arguments.batch_size < 1:
         raise InputError(f"--batch-size {arguments.batch_size}: expected a whole number >= 1")
+    if arguments.threads is not None and arguments.threads < 1:
+        raise InputError(f"--threads {arguments.threads}: expected a whole number >= 1")
     box, scale = arguments.box(), arguments.number("scale")
     settings = _settings(arguments)
     opened = open_models(arguments)

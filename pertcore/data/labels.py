@@ -92,7 +92,8 @@ def _checked(labels: Array, text: str, flag: str, classes: int | None) -> Array:
     if labels.ndim != 1 or not np.array_equal(labels, np.round(labels)):
         raise InputError(
             f"{flag} {text}: shape {labels.shape}, dtype {labels.dtype}: a classifier needs one "
-            f"whole number a sample, 0..{classes - 1}"
+            f"whole number a sample, 0..{classes - 1}; for targets of a regression say --task "
+            "regression"
         )
     outside = (labels < 0) | (labels >= classes)
     if outside.any():

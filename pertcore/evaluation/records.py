@@ -29,6 +29,8 @@ def ready_folder(text: str | Path, flag: str = "--out") -> Path:
 
     Raises InputError where nothing can be written, so that no work is done in vain.
     """
+    if not str(text):
+        raise InputError(f"{flag} is empty: give a folder, . for this one")
     folder = Path(text)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -144,6 +144,8 @@ WRONG: dict[str, tuple[Command, str]] = {
     "empty": (with_x(np.zeros((0, 1, 8, 8))), "empty data set"),
     "limit": (lambda room: attack("--limit", "0"), "--limit 0"),
     "batch size": (lambda room: attack("--batch-size", "0"), "--batch-size 0"),
+    "threads": (lambda room: attack("--threads", "0"), "--threads 0"),
+    "out is empty": (lambda room: attack("--out", ""), "--out is empty"),
     "target": (lambda room: attack("--target", "10"), "--target 10: the model has classes 0..9"),
     "partition": (
         lambda room: attack("--attack", "pixel", "--partition", "rows"), "--partition rows",

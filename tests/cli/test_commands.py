@@ -156,6 +156,12 @@ def test_mean_and_std_keep_the_units_of_x(tmp_path: Path) -> None:
     assert np.abs(other - digits()[0][:20]).max() <= 0.1 + 1e-7
 
 
+def test_bounds_may_be_open_on_one_side(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main([*ATTACK, "--eps", "0.1", "--bounds", "0,inf", "--limit", "5"]) == 0
+    assert main([*ATTACK, "--eps", "0.1", "--bounds", "0.5,inf", "--limit", "5"]) == 2
+    assert "outside --bounds" in capfd.readouterr().err
+
+
 def test_several_models_are_an_ensemble(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     calls = []
     for models in ([str(CLASSIFIER)], [str(CLASSIFIER)] * 2):
