@@ -76,6 +76,7 @@ class OnnxOracle:
         self._model, self._choice, self._providers = model, choice, providers
         self._user = UserModel(model, choice, threads=threads, providers=providers)
         built = building.build(model, choice, self._user, threads=threads, providers=providers)
+        self._user.open()
         self._engine, self.batch, self.notes = built.engine, built.batch, built.notes
         self.input_shape, self.output_shape = self._engine.input_shape, self._shape_of_output()
         self.dtype = choice.dtype

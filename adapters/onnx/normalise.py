@@ -8,6 +8,7 @@ from onnx import inliner, version_converter
 from pertcore.errors import ModelError
 
 EMITTED = 18
+NUMPY_BROADCAST = 7
 
 
 def normalise(model: onnx.ModelProto) -> tuple[onnx.ModelProto, int]:
@@ -37,13 +38,51 @@ def main_opset(model: onnx.ModelProto) -> int:
 
 
 def _converted(model: onnx.ModelProto, version: int) -> onnx.ModelProto:
+    if version < NUMPY_BROADCAST:
+        model = _aligned(model)
     try:
-        return version_converter.convert_version(model, EMITTED)
+        converted = version_converter.convert_version(model, EMITTED)
     except Exception as error:
         raise ModelError(
             f"the model of opset {version} cannot be converted to opset {EMITTED}: {error}; "
             "export it with a newer opset"
         ) from error
+    # The converter leaves types of inner values behind that no longer hold.
+    del converted.graph.value_info[:]
+    return converted
+
+
+def _aligned(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Broadcasting at an `axis`, as before opset 7, written as an Unsqueeze.
+
+    ONNX's converter appends one axis too many there.
+    """
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    typed = [*inferred.input, *inferred.value_info, *inferred.output]
+    ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in typed}
+    ranks.update({tensor.name: len(tensor.dims) for tensor in inferred.initializer})
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    nodes = list(made.graph.node)
+    del made.graph.node[:]
+    for node in nodes:
+        axis = next((a for a in node.attribute if a.name == "axis"), None)
+        broadcasts = any(a.name == "broadcast" and a.i for a in node.attribute)
+        if broadcasts and axis is not None:
+            first, second = (ranks.get(name) for name in node.input)
+            if first is None or second is None:
+                raise ModelError(f"{node.op_type} {node.name!r} broadcasts tensors of unknown rank")
+            missing = first - axis.i % first - second
+            node.attribute.remove(axis)
+            if missing > 0:
+                wider = f"{node.output[0]}.aligned"
+                axes = list(range(second, second + missing))
+                made.graph.node.append(
+                    onnx.helper.make_node("Unsqueeze", [node.input[1]], [wider], axes=axes)
+                )
+                node.input[1] = wider
+        made.graph.node.append(node)
+    return onnx.shape_inference.infer_shapes(made)
 
 
 def _needed(model: onnx.ModelProto, version: int) -> int:

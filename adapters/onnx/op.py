@@ -128,7 +128,9 @@ class Op:
                 names.append(self.const(argument, kinds[0]).name)
             else:
                 array = np.asarray(argument)
-                whole = array.astype(np.int64) if array.dtype.kind != "f" else array
+                whole = (
+                    array.astype(np.int64) if array.dtype.kind != "f" or not array.size else array
+                )
                 names.append(self.const(whole).name)
         return names
 

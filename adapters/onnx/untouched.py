@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnx
+from pertcore.adapters.onnx.normalise import main_opset, normalise
 from pertcore.adapters.onnx.select import Choice
 from pertcore.adapters.onnx.sessions import CPU, open_session
 
 from pertcore.errors import ModelError
 from pertcore.oracle import Array
 
-OLDEST_OPSET, NEWEST_IR = 7, 10
+# ONNX Runtime knows no older one; a model of such an opset is judged after conversion.
+OLDEST_OPSET = 7
 
 
 class UserModel:
@@ -26,9 +29,18 @@ class UserModel:
         threads: int | None,
         providers: Sequence[str] | None,
     ) -> None:
-        self._session = open_session(model, threads, providers or CPU)
-        self._choice = choice
+        self._model, self._choice = model, choice
+        self._threads, self._providers = threads, providers or CPU
         self._single = choice.dims[0] == 1
+        self._session: Any = None
+
+    def open(self) -> None:
+        """Loads the model. Raises ModelError where ONNX Runtime refuses it."""
+        if self._session is not None:
+            return
+        old = main_opset(self._model) < OLDEST_OPSET
+        model = normalise(self._model)[0] if old else self._model
+        self._session = open_session(model, self._threads, self._providers)
 
     def __call__(self, x: Array) -> Array:
         """f(x), (n, *in) -> (n, *out)."""
@@ -37,6 +49,7 @@ class UserModel:
         return np.concatenate([self._run(x[i : i + 1]) for i in range(len(x))])
 
     def _run(self, x: Array) -> Array:
+        self.open()
         feeds = {**self._choice.freeze, self._choice.input: x}
         try:
             return self._session.run([self._choice.output], feeds)[0]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from pertcore.adapters.onnx.known import Unknown
 from pertcore.adapters.onnx.symbolic import Poly
 
 END = 2**31 - 1
@@ -128,13 +129,13 @@ def resize(k: Any) -> Any:
     axes = k.attrs.get("axes") or range(len(shape))
     if k.has(3):
         if k.attrs.get("keep_aspect_ratio_policy", "stretch") != "stretch":
-            return _unknown()
+            raise Unknown
         for axis, size in zip(axes, k.ints(3), strict=True):
             shape[axis] = size
         return [(k.dtype(), shape)]
     scales = k.graph.value(k.node.inputs[2])
     if scales is None:
-        return _unknown()
+        raise Unknown
     for axis, scale in zip(axes, scales.tolist(), strict=True):
         shape[axis] = _scaled(k, shape[axis], scale)
     return [(k.dtype(), shape)]
@@ -144,9 +145,3 @@ def _scaled(k: Any, size: int | Poly, scale: float) -> int | Poly:
     if isinstance(size, int):
         return math.floor(size * scale)
     return size * int(scale) if float(scale).is_integer() else k.fresh()
-
-
-def _unknown() -> Any:
-    from pertcore.adapters.onnx.shapes import Unknown
-
-    raise Unknown
