@@ -8,43 +8,58 @@ from pertcore.attacks.registry import register
 from pertcore.closed_form import exact
 from pertcore.errors import InputError
 from pertcore.oracle import Array, Linearization
-from pertcore.solvers.crossing import Wall, cross, margin_wall, nearest_wall
+from pertcore.result import Status
+from pertcore.solvers.crossing import BIAS, Wall, cross, margin_wall, nearest_wall
 from pertcore.solvers.problem import Problem
+from pertcore.solvers.tightening import tighten
 
 
 @register("deepfool", minimum_norm=True)
 def deepfool(
     problem: Problem, first: Linearization | None, *, steps: int = 50, classes: int = 10,
-    overshoot: float = 0.02,
+    overshoot: float = 0.02, refine: int = 20,
 ) -> tuple[Array, Array]:  # fmt: skip
     """DeepFool for any norm, inside the box: the nearest linearised boundary, step after step.
 
     Moosavi-Dezfooli et al. 2016; `classes` best other classes are compared in one batched
-    pull-back. With eps, what lies outside the ball is pulled back to it and judged there.
+    pull-back. Then up to `refine` rounds walk back and over again to a nearer point (Croce and
+    Hein 2020); refine=0 is DeepFool as published, in the box. With eps, a sample is done once it
+    is inside its ball, and what stays outside is pulled back to the ball and judged there.
     """
     if classes < 1:
         raise InputError(f"classes={classes}: at least one other class is looked at")
-    return _crossed(problem, first, nearest_wall(classes, overshoot), steps)
+    if refine < 0:
+        raise InputError(f"refine={refine}: a whole number >= 0")
+    return _crossed(problem, first, nearest_wall(classes), steps, refine, overshoot)
 
 
 @register("minnorm", minimum_norm=True)
 def minnorm(
     problem: Problem, first: Linearization | None, *, steps: int = 50, tolerance: float = 1e-4,
+    refine: int = 0,
 ) -> tuple[Array, Array]:  # fmt: skip
     """Problem (7) on the margin itself, solved by (8) and iterated: one cotangent a step."""
-    return _crossed(problem, first, margin_wall(tolerance), steps)
+    return _crossed(problem, first, margin_wall(tolerance), steps, refine, 0.0)
 
 
 def _crossed(
-    problem: Problem, first: Linearization | None, wall: Wall, steps: int
-) -> tuple[Array, Array]:
+    problem: Problem, first: Linearization | None, wall: Wall, steps: int, refine: int,
+    overshoot: float,
+) -> tuple[Array, Array]:  # fmt: skip
     if problem.goal.task != "classification":
         raise InputError("minimum-norm attacks cross a class boundary: they need a classifier")
     if problem.goal.members is not None:
         raise InputError("minimum-norm attacks need one model: ensemble(..., reduce='logits')")
     if steps < 1:
         raise InputError(f"steps={steps}: a whole number >= 1")
-    points, status = cross(problem, wall, steps_allowed=steps, first=first)
+    bias = BIAS if refine else 0.0
+    points, status = cross(
+        problem, wall, steps_allowed=steps, overshoot=overshoot, bias=bias, first=first
+    )
+    over = np.flatnonzero(status == Status.OK)
+    if refine and len(over):
+        part = problem.take(over)
+        points[over] = tighten(part, margin_wall(0.0), points[over], rounds=refine)
     if np.all(np.isinf(problem.eps)):
         return points, status
     box = problem.box

@@ -13,17 +13,27 @@ from pertcore.oracle import Array, Linearization
 from pertcore.result import Status
 from pertcore.solvers.problem import Front, Problem, judge, leave_flat, narrowed
 
+# The largest share of the step from x that Croce and Hein 2020 mix in.
+BIAS = 0.1
+
 # (problem, linearisation, value) -> level (n,) and gradient (n, d) of the wall to step over.
 Wall = Callable[[Problem, Linearization, Array], tuple[Array, Array]]
 
 
 def cross(
-    problem: Problem, wall: Wall, *, steps_allowed: int, first: Linearization | None
+    problem: Problem,
+    wall: Wall,
+    *,
+    steps_allowed: int,
+    overshoot: float,
+    bias: float,
+    first: Linearization | None,
 ) -> tuple[Array, Array]:
     """Points (n, d) just over the boundary and status (n,), inside the box at every step.
 
     Each step solves min norm_p(eta) s.t. level + g.eta <= 0 with x_t + eta in the box
-    ((7), (8) corrected); a box that leaves no way over it ends a sample as INFEASIBLE.
+    ((7), (8) corrected), drawn toward x by `bias` (`biased_step`); a box that leaves no way over
+    it ends a sample as INFEASIBLE.
     """
     front = Front.start(problem)
     for t in range(steps_allowed):
@@ -36,7 +46,7 @@ def cross(
             level, gradient = wall(front.problem, lin, lin.value)
             keep = leave_flat(front, gradient, keep[covered])
             front.compact(keep)
-            _step_over(front, level[keep], np.ascontiguousarray(gradient[keep]))
+            _step_over(front, level[keep], np.ascontiguousarray(gradient[keep]), overshoot, bias)
         else:
             front.compact(keep)
         problem.report(t + 1, steps_allowed, len(front.rows))
@@ -45,25 +55,47 @@ def cross(
     return front.finish()
 
 
-def _step_over(front: Front, level: Array, gradient: Array) -> None:
-    problem = front.problem
-    box = problem.box
-    eta, feasible = steps.hyperplane_step(
-        gradient, level, problem.norm, x=front.points, lo=box.lo, hi=box.hi
+def _step_over(front: Front, level: Array, gradient: Array, overshoot: float, bias: float) -> None:
+    moved, feasible = biased_step(
+        front.problem, front.points, gradient, level, overshoot=overshoot, bias=bias
     )
-    moved = np.clip(front.points + eta, box.lo, box.hi).astype(eta.dtype, copy=False)
-    stuck = np.all(moved == front.points, axis=1)
+    stuck = ~feasible & np.all(moved == front.points, axis=1)
     front.points = moved
-    front.leave(~feasible & stuck, Status.INFEASIBLE)
-    front.compact(~(~feasible & stuck))
+    front.leave(stuck, Status.INFEASIBLE)
+    front.compact(~stuck)
 
 
-def nearest_wall(classes: int, overshoot: float) -> Wall:
+def biased_step(
+    problem: Problem, points: Array, g: Array, level: Array, *, overshoot: float, bias: float
+) -> tuple[Array, Array]:
+    """(1 - a)(x_t + eta_t) + a (x + eta_0): over the linearised boundary, drawn toward x.
+
+    eta_t and eta_0 are the smallest steps over it from the points x_t (n, d) and from x, inside
+    the box, aimed at (1 + overshoot) times their levels; a = min(bias, |eta_t| / (|eta_t| +
+    |eta_0|)) (Croce and Hein 2020, eq. 9). bias = 0 is DeepFool's step. Returns the new points
+    and who could get over at all (n,).
+    """
+    box, p = problem.box, problem.norm
+    over = 1 + overshoot
+    eta, feasible = steps.hyperplane_step(g, over * level, p, x=points, lo=box.lo, hi=box.hi)
+    ahead = points + eta
+    if bias:
+        offset = np.einsum("ij,ij->i", g, problem.x - points, dtype=np.float64)
+        eta_0, _ = steps.hyperplane_step(
+            g, over * (level + offset), p, x=problem.x, lo=box.lo, hi=box.hi
+        )  # fmt: skip
+        short, long = (np.linalg.norm(part, ord=p, axis=1) for part in (eta, eta_0))
+        share = np.minimum(bias, short / np.maximum(short + long, np.finfo(g.dtype).tiny))
+        ahead += share[:, None].astype(g.dtype) * (problem.x + eta_0 - ahead)
+    return np.clip(ahead, box.lo, box.hi).astype(g.dtype, copy=False), feasible
+
+
+def nearest_wall(classes: int) -> Wall:
     """DeepFool's wall: the class l with the smallest abs(f_k - f_l) / norm_q(grad f_k - grad f_l).
 
-    Moosavi-Dezfooli et al. 2016, eq. 8; the step aims at (1 + overshoot) times the level. The
-    `classes` best other classes are looked at. Targeted: each of them against the wanted class,
-    and the wall farthest away is taken, since all of them have to be crossed.
+    Moosavi-Dezfooli et al. 2016, eq. 8. The `classes` best other classes are looked at.
+    Targeted: each of them against the wanted class, and the wall farthest away is taken, since
+    all of them have to be crossed.
     """
 
     def wall(problem: Problem, lin: Linearization, value: Array) -> tuple[Array, Array]:
@@ -82,7 +114,7 @@ def nearest_wall(classes: int, overshoot: float) -> Wall:
         chosen = score.argmax(axis=0) if problem.goal.targeted else score.argmin(axis=0)
         everyone = np.arange(len(problem))
         return (
-            sign * level[chosen, everyone] * (1 + overshoot),
+            sign * level[chosen, everyone],
             sign * gradients[chosen, everyone],
         )
 
