@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from pertcore.adapters.shapes import as_batch
 
+from pertcore.adapters.shapes import as_batch
 from pertcore.errors import InputError
 from pertcore.oracle import Array, Calls, Linearization, Oracle
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
 from pertcore.adapters.blocks import contract, each
 from pertcore.adapters.differences import along, columns
 from pertcore.adapters.shapes import as_batch, as_many, checked_dtype, checked_shape
-
 from pertcore.errors import InputError, PertcoreWarning
 from pertcore.oracle import Array, Calls
 

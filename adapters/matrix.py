@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from pertcore.adapters.shapes import as_batch, as_many, checked_dtype, checked_shape
 
+from pertcore.adapters.shapes import as_batch, as_many, checked_dtype, checked_shape
 from pertcore.errors import InputError
 from pertcore.oracle import Array, Calls
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from pertcore.adapters.shapes import as_batch
 
+from pertcore.adapters.shapes import as_batch
 from pertcore.errors import InputError
 from pertcore.oracle import Array, Calls, Linearization, Oracle
 

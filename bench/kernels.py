@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pertcore.kernels.catalogue import ROWS, Row, load
 
 from bench.machine import copy_arrays, machine_facts
+from pertcore.kernels.catalogue import ROWS, Row, load
 
 SIZES = ((64, 784), (256, 3072), (16, 150528))
 CASES = Path(__file__).parent.parent / "tests" / "kernels"

@@ -21,14 +21,11 @@ def parse_norm(norm: float | str) -> float:
 
     Raises InputError for anything else, and for p < 1, which is no norm.
     """
-    if isinstance(norm, str):
-        text = norm.strip().lower()
-        try:
-            order = NAMES[text] if text in NAMES else float(text.removeprefix("l"))
-        except ValueError:
-            order = math.nan
-    else:
-        order = float(norm)
+    text = str(norm).strip().lower()
+    try:
+        order = NAMES[text] if text in NAMES else float(text.removeprefix("l"))
+    except ValueError:
+        order = math.nan
     if not order >= 1:
         raise InputError(f"norm={norm!r}: allowed are 'linf', 'l2', 'l1' or a number p >= 1")
     return order

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+
 from pertcore.adapters.function import from_function
 from pertcore.adapters.network import from_network
-
 from pertcore.chunked import chunked
 from pertcore.errors import CapabilityError, InputError, PertcoreWarning
 from pertcore.testing import assert_oracle

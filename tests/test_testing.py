@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from pertcore.adapters.matrix import MatrixOracle, MatrixPoint, from_matrix
 from pertcore.adapters.network import NetworkOracle, NetworkPoint, from_network
-
 from pertcore.errors import InputError
 from pertcore.testing import assert_adjoint, assert_in_ball, assert_jvp, assert_oracle, assert_vjp
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+
 from pertcore.adapters.function import from_function
 from pertcore.adapters.onnx import build as building
 from pertcore.adapters.onnx.linearization import (
@@ -17,7 +18,6 @@ from pertcore.adapters.onnx.linearization import (
 from pertcore.adapters.onnx.load import load
 from pertcore.adapters.onnx.select import Choice, choose
 from pertcore.adapters.onnx.untouched import UserModel
-
 from pertcore.errors import CapabilityError, InputError
 from pertcore.oracle import Array, Calls, Linearization, Oracle
 

@@ -8,13 +8,13 @@ from typing import Literal
 
 import numpy as np
 import onnx
+
 from pertcore.adapters.onnx.engine import Engine
 from pertcore.adapters.onnx.normalise import normalise
 from pertcore.adapters.onnx.reemit import BATCH, reemit
 from pertcore.adapters.onnx.select import Choice
 from pertcore.adapters.onnx.symbolic import Poly, symbol
 from pertcore.adapters.onnx.untouched import UserModel
-
 from pertcore.errors import CapabilityError, PertcoreError
 from pertcore.oracle import Array
 

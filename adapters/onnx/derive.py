@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import onnx
+
 import pertcore.adapters.onnx.rules  # noqa: F401  fills the registry
 from pertcore.adapters.onnx import sweep
 from pertcore.adapters.onnx.export import export

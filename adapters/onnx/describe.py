@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import onnx
-import pertcore.adapters.onnx.rules  # noqa: F401  fills the registry
 from onnx import helper
+
+import pertcore.adapters.onnx.rules  # noqa: F401  fills the registry
 from pertcore.adapters.onnx import build as building
 from pertcore.adapters.onnx import registry
 from pertcore.adapters.onnx.load import load
@@ -18,7 +19,6 @@ from pertcore.adapters.onnx.reemit import emittable, input_dims
 from pertcore.adapters.onnx.select import choose, free_inputs
 from pertcore.adapters.onnx.symbolic import Poly
 from pertcore.adapters.onnx.untouched import UserModel
-
 from pertcore.errors import CapabilityError, InputError, PertcoreError
 
 

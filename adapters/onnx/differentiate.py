@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import onnx
 from onnx import helper
+
 from pertcore.adapters.onnx.derive import Derivatives, Product
 from pertcore.adapters.onnx.export import export
 from pertcore.adapters.onnx.load import load
@@ -18,7 +19,6 @@ from pertcore.adapters.onnx.nodes import Node
 from pertcore.adapters.onnx.normalise import normalise
 from pertcore.adapters.onnx.reemit import Primal, input_dims, reemit
 from pertcore.adapters.onnx.select import free_inputs
-
 from pertcore.errors import InputError, ModelError
 
 Mode = Literal["vjp", "jvp", "value_and_vjp"]

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
 from pertcore.adapters.onnx.derive import VALUE, Derivatives, Product
 from pertcore.adapters.onnx.graph import Graph
 from pertcore.adapters.onnx.sessions import Session, place
-
 from pertcore.errors import CapabilityError
 from pertcore.oracle import Array
 

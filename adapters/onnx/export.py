@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
+
 from pertcore.adapters.onnx.graph import Graph
 from pertcore.adapters.onnx.nodes import Node, Type, live_nodes
 from pertcore.adapters.onnx.symbolic import Poly

@@ -6,8 +6,8 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pertcore.adapters.onnx import shapes
 
+from pertcore.adapters.onnx import shapes
 from pertcore.oracle import Array
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def _size(shape: Any) -> int | None:
 def _reference(graph: Graph, node: Node, arrays: list[Array | None]) -> list[Array]:
     from onnx import helper
     from onnx.reference import ReferenceEvaluator
+
     from pertcore.adapters.onnx.export import node_proto
 
     feeds = {name: array for name, array in zip(node.inputs, arrays) if name}

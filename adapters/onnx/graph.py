@@ -8,10 +8,10 @@ from itertools import count
 from typing import Any
 
 import numpy as np
+
 from pertcore.adapters.onnx import folding, peepholes, shapes, values
 from pertcore.adapters.onnx.nodes import Node, Type
 from pertcore.adapters.onnx.symbolic import Poly
-
 from pertcore.oracle import Array
 
 # Made of a few integers, yet large: not worth keeping between two graphs.

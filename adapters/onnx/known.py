@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from pertcore.adapters.onnx.nodes import Node
 from pertcore.adapters.onnx.symbolic import Poly, symbol
 

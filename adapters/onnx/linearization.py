@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from pertcore.adapters.onnx.engine import Engine
 from pertcore.adapters.onnx.sessions import place
 from pertcore.adapters.onnx.symbolic import evaluate
-
 from pertcore.errors import CapabilityError, InputError
 from pertcore.oracle import Array, Calls, Linearization
 

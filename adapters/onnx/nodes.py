@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from pertcore.adapters.onnx.symbolic import Poly
 
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from pertcore.adapters.onnx import masks
 from pertcore.adapters.onnx.graph import Graph
 from pertcore.adapters.onnx.nodes import Node
 from pertcore.adapters.onnx.symbolic import Floor, Poly
-
 from pertcore.errors import CapabilityError
 from pertcore.oracle import Array
 

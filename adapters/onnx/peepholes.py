@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
+
 from pertcore.adapters.onnx import shapes
 
 if TYPE_CHECKING:

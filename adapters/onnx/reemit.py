@@ -8,11 +8,11 @@ from typing import Any
 
 import onnx
 from onnx import helper, numpy_helper
+
 from pertcore.adapters.onnx import lifting, registry
 from pertcore.adapters.onnx.graph import Graph
 from pertcore.adapters.onnx.nodes import Node
 from pertcore.adapters.onnx.symbolic import Poly, symbol
-
 from pertcore.errors import CapabilityError
 from pertcore.oracle import Array
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import helper
+
 from pertcore.adapters.onnx.reemit import input_dims
 from pertcore.adapters.onnx.symbolic import Poly
-
 from pertcore.errors import CapabilityError, InputError
 from pertcore.oracle import Array
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+
 from pertcore.adapters.onnx import windows
 from pertcore.adapters.onnx.known import Known, Unknown, broadcast, normal_axis
 from pertcore.adapters.onnx.symbolic import Poly, product

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from pertcore.adapters.onnx.known import Known, Unknown
 from pertcore.adapters.onnx.nodes import Node, Type
 from pertcore.adapters.onnx.shape_rules import RULES
 from pertcore.adapters.onnx.symbolic import Poly, symbol
-
 from pertcore.errors import ModelError
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def infer(graph: Graph, node: Node) -> list[Type]:
 def _by_onnx(graph: Graph, node: Node) -> list[Type]:
     """ONNX's inference; dimensions it cannot tell become fresh symbols."""
     import onnx
+
     from pertcore.adapters.onnx.export import node_proto, type_proto
 
     given = {n: type_proto(graph.types[n]) for n in node.inputs if n}

@@ -13,7 +13,6 @@ from pertcore.adapters.onnx import registry
 from pertcore.adapters.onnx.graph import Graph
 from pertcore.adapters.onnx.nodes import Node
 from pertcore.adapters.onnx.op import Op, Tensor, View
-
 from pertcore.errors import CapabilityError
 
 ALTERNATIVE = "finite_differences=True approximates the derivative of the whole model instead"

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import onnx
+
 from pertcore.adapters.onnx.normalise import main_opset, normalise
 from pertcore.adapters.onnx.select import Choice
 from pertcore.adapters.onnx.sessions import CPU, open_session
-
 from pertcore.errors import ModelError
 from pertcore.oracle import Array
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pertcore.adapters.onnx.symbolic import Poly, product
 
+from pertcore.adapters.onnx.symbolic import Poly, product
 from pertcore.oracle import Array
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
 from pertcore.adapters.onnx.known import Unknown
 from pertcore.adapters.onnx.symbolic import Poly
 

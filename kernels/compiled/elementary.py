@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 from numba import njit
-from pertcore.kernels.compiled.elements import summing
 
+from pertcore.kernels.compiled.elements import summing
 from pertcore.oracle import Array
 
 ROUNDER = 6755399441055744.0  # 1.5 * 2^52: adding it rounds to an integer, kept in the low bits

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from pertcore.kernels.compiled.elements import at, clamp, floor_to, gap, native, strict, within
 from pertcore.kernels.compiled.rows import distance
-
 from pertcore.oracle import Array
 
 SAFETY = 1e-9

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numba import types
 from numba.extending import overload
-from pertcore.kernels.compiled.elements import strict
 
+from pertcore.kernels.compiled.elements import strict
 from pertcore.oracle import Array
 
 BLOCK = 64

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from pertcore.kernels.compiled.elements import (
     at,
     clamp,
@@ -18,7 +19,6 @@ from pertcore.kernels.compiled.elements import (
 )
 from pertcore.kernels.compiled.projections import project_row_2
 from pertcore.kernels.compiled.steps import norm_2
-
 from pertcore.oracle import Array
 
 

@@ -6,12 +6,12 @@ import math
 from typing import Any
 
 import numpy as np
+
 from pertcore.kernels.compiled.elements import at, flip, native, room, sign_bit, strict, summing
 from pertcore.kernels.compiled.knapsack import spend
 from pertcore.kernels.compiled.lmo import against
 from pertcore.kernels.compiled.rows import PASSES, largest_entry
 from pertcore.kernels.compiled.steps import magnitudes
-
 from pertcore.oracle import Array
 
 ENOUGH = 1e-12

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numba import types
 from numba.extending import overload
+
 from pertcore.kernels.compiled.elements import strict, summing
 from pertcore.kernels.compiled.rows import largest_entry
-
 from pertcore.oracle import Array
 
 

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+
 from pertcore.kernels.compiled.elements import at, flip, floor_to, native, room, sign_bit, strict
 from pertcore.kernels.compiled.knapsack import spend
 from pertcore.kernels.compiled.rows import (
@@ -14,7 +15,6 @@ from pertcore.kernels.compiled.rows import (
     saturating_scale,
 )
 from pertcore.kernels.compiled.steps import magnitudes, weigh
-
 from pertcore.oracle import Array
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
+
 from pertcore.kernels.compiled.elementary import exponential, total
 from pertcore.kernels.compiled.elements import strict, summing
 from pertcore.kernels.compiled.extremes import first_equal, peak
-
 from pertcore.oracle import Array
 
 DLR_FLOOR = 1e-12

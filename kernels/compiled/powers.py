@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numba import types
 from numba.extending import overload
+
 from pertcore.kernels.compiled.elements import strict
 
 

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+
 from pertcore.kernels.compiled.elements import (
     at,
     clamp,
@@ -27,7 +28,6 @@ from pertcore.kernels.compiled.rows import (
     saturating_scale,
     sum_of_powers,
 )
-
 from pertcore.oracle import Array
 
 

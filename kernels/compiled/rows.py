@@ -10,9 +10,9 @@ import math
 from typing import Any
 
 import numpy as np
+
 from pertcore.kernels.compiled.elements import gap, strict, summing
 from pertcore.kernels.compiled.powers import power
-
 from pertcore.oracle import Array
 
 PASSES = 64

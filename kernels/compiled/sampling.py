@@ -6,10 +6,10 @@ import math
 from typing import Any
 
 import numpy as np
+
 from pertcore.kernels.compiled.elementary import exponential, logarithm, total, turn
 from pertcore.kernels.compiled.elements import strict
 from pertcore.kernels.compiled.extremes import peak
-
 from pertcore.oracle import Array
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
+
 from pertcore.kernels.compiled.elements import clean, flip, floor_to, sign_bit, strict, summing
 from pertcore.kernels.compiled.powers import power
 from pertcore.kernels.compiled.rows import largest_entry
-
 from pertcore.oracle import Array
 
 

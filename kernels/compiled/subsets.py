@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numba import types
 from numba.extending import overload
+
 from pertcore.kernels.compiled.elements import at, clamp, gap, native, strict
 from pertcore.kernels.compiled.extremes import first_equal, peak
-
 from pertcore.oracle import Array
 
 BLOCK = 256

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from pertcore.kernels.definitions.exact import Bound
 
+from pertcore.kernels.definitions.exact import Bound
 from pertcore.oracle import Array
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from pertcore.kernels.definitions.exact import SAFETY, Bound, finish_p, round_down
 
+from pertcore.kernels.definitions.exact import SAFETY, Bound, finish_p, round_down
 from pertcore.oracle import Array
 
 HALVINGS = 80

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
+
 from pertcore.kernels.definitions.directions import clean, fill, room, saturate, weights
 from pertcore.kernels.definitions.exact import Bound, finish, finish_inf, round_down
 from pertcore.kernels.definitions.projections import project_box_2
-
 from pertcore.oracle import Array
 
 

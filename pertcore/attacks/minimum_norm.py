@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from pertcore.attacks.registry import register
@@ -28,8 +30,6 @@ def deepfool(
     """
     if classes < 1:
         raise InputError(f"classes={classes}: at least one other class is looked at")
-    if refine < 0:
-        raise InputError(f"refine={refine}: a whole number >= 0")
     return _crossed(problem, first, nearest_wall(classes), steps, refine, overshoot)
 
 
@@ -38,7 +38,13 @@ def minnorm(
     problem: Problem, first: Linearization | None, *, steps: int = 50, tolerance: float = 1e-4,
     refine: int = 0,
 ) -> tuple[Array, Array]:  # fmt: skip
-    """Problem (7) on the margin itself, solved by (8) and iterated: one cotangent a step."""
+    """Problem (7) on the margin itself, solved by (8) and iterated: one cotangent a step.
+
+    A step aims at L = -tolerance times the spread of the scores, since (7) ends on a tie.
+    `refine` as in deepfool.
+    """
+    if not 0 <= tolerance < math.inf:
+        raise InputError(f"tolerance={tolerance}: a finite number >= 0")
     return _crossed(problem, first, margin_wall(tolerance), steps, refine, 0.0)
 
 
@@ -50,8 +56,10 @@ def _crossed(
         raise InputError("minimum-norm attacks cross a class boundary: they need a classifier")
     if problem.goal.members is not None:
         raise InputError("minimum-norm attacks need one model: ensemble(..., reduce='logits')")
-    if steps < 1:
-        raise InputError(f"steps={steps}: a whole number >= 1")
+    if steps < 1 or refine < 0:
+        raise InputError(f"steps={steps}, refine={refine}: steps is >= 1 and refine >= 0")
+    if not 0 <= overshoot < math.inf:
+        raise InputError(f"overshoot={overshoot}: a finite number >= 0")
     bias = BIAS if refine else 0.0
     points, status = cross(
         problem, wall, steps_allowed=steps, overshoot=overshoot, bias=bias, first=first

@@ -62,6 +62,10 @@ def prepare(
             "bounds=None: x_adv may leave the range of valid images; give bounds=(0, 1) or such"
         )
     layers = None
+    if partition is not None and not attack.subset:
+        raise InputError(
+            f"partition=...: attack {attack.name!r} works on no partition; 'pixel' does"
+        )
     if attack.subset:
         layers = parse_partition("pixels" if partition is None else partition, oracle.input_shape)
     return Given(

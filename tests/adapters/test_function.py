@@ -4,8 +4,8 @@ import warnings
 
 import numpy as np
 import pytest
-from pertcore.adapters.function import from_function
 
+from pertcore.adapters.function import from_function
 from pertcore.errors import InputError, PertcoreWarning
 from pertcore.testing import assert_oracle
 

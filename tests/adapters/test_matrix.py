@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from pertcore.adapters.matrix import from_matrix
 
+from pertcore.adapters.matrix import from_matrix
 from pertcore.errors import InputError
 from pertcore.testing import assert_oracle
 

@@ -4,8 +4,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from pertcore.adapters.network import ACTIVATIONS, from_network
 
+from pertcore.adapters.network import ACTIVATIONS, from_network
 from pertcore.errors import InputError
 from pertcore.testing import assert_oracle
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+
 from pertcore.adapters.function import from_function
 from pertcore.adapters.matrix import from_matrix
 from pertcore.adapters.normalized import normalized
-
 from pertcore.errors import InputError, PertcoreWarning
 from pertcore.testing import assert_oracle
 

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+
 from pertcore.adapters.ensemble import ensemble
 from pertcore.adapters.function import from_function
 from pertcore.adapters.matrix import from_matrix
 from pertcore.adapters.network import from_network
 from pertcore.adapters.normalized import normalized
-
 from pertcore.chunked import chunked
 from pertcore.oracle import Linearization, Oracle
 

@@ -45,6 +45,11 @@ WRONG = {
     "unknown task": ({"task": "ranking"}, "ranking"),
     "partition of wrong shape": ({"attack": "pixel", "partition": np.zeros(3, int)}, "shape"),
     "more pixels than there are": ({"attack": "pixel", "steps": 13}, "12 subsets"),
+    "norm None": ({"norm": None}, "norm=None"),
+    "overshoot negative": ({"attack": "deepfool", "overshoot": -0.1}, "overshoot=-0.1"),
+    "tolerance negative": ({"attack": "minnorm", "tolerance": -1.0}, "tolerance=-1"),
+    "refine negative": ({"attack": "deepfool", "refine": -1}, "refine=-1"),
+    "partition for a ball": ({"partition": np.zeros(12, int)}, "takes none"),
     "dither negative": ({"dither": -1.0}, "dither=-1"),
 }
 
@@ -85,5 +90,3 @@ def test_what_may_mislead_is_warned_of():
     with pytest.warns(pc.errors.PertcoreWarning, match="softmax"):
         result = pc.attack(soft, x, eps=0.1)
     assert any("softmax" in text for text in result.warnings)
-    image = pc.from_matrix(np.random.default_rng(0).normal(size=(3, 12)), dtype=np.float32)
-    del image

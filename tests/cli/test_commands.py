@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from pertcore.adapters.onnx import registry
 from pyarrow import parquet
 
 import pertcore
+from pertcore.adapters.onnx import registry
 from pertcore.cli.app import main
 from pertcore.cli.arguments import OPTIONS, AttackArguments
 from pertcore.demo import AUTOENCODER, CLASSIFIER, DATA, digits

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 from numba import njit
+
 from pertcore.kernels.compiled.elementary import exponential, logarithm, total, turn
 from pertcore.kernels.compiled.extremes import first_equal, peak
 

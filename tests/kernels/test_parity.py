@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from pertcore.kernels.catalogue import BACKENDS, ROWS, Row, load
 
 SIZES = (1, 31, 32, 33, 1025)

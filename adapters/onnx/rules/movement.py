@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from onnx import helper
+
 from pertcore.adapters.onnx.op import Op, Tensor, View
 from pertcore.adapters.onnx.registry import jvp, refusal, vjp
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 from onnx.external_data_helper import set_external_data
+
 from pertcore.adapters.onnx.adapter import from_onnx
 from pertcore.adapters.onnx.load import load
-
 from pertcore.errors import CapabilityError, InputError, ModelError
 from tests.adapters.onnx.models import model, small_net, value, weight
 

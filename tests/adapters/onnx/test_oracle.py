@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from onnx import helper
+
 from pertcore.adapters.onnx.adapter import from_onnx
 from pertcore.adapters.onnx.describe import describe
-
 from pertcore.errors import CapabilityError, InputError, PertcoreWarning
 from pertcore.oracle import Calls, Linearization, Oracle
 from tests.adapters.onnx.models import model, small_net, value, weight

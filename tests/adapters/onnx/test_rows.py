@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from onnx.reference import ReferenceEvaluator
+
 from pertcore.adapters.onnx import registry, rules
 from pertcore.adapters.onnx.adapter import from_onnx
-
 from tests.adapters.onnx.models import one_node
 from tests.adapters.onnx.rows import ELSEWHERE, ROWS
 
