@@ -63,9 +63,7 @@ def prepare(
         )
     layers = None
     if partition is not None and not attack.subset:
-        raise InputError(
-            f"partition=...: attack {attack.name!r} works on no partition; 'pixel' does"
-        )
+        raise InputError(f"partition given: attack {attack.name!r} takes none; 'pixel' does")
     if attack.subset:
         layers = parse_partition("pixels" if partition is None else partition, oracle.input_shape)
     return Given(
