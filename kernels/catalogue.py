@@ -77,7 +77,7 @@ GEOMETRY = (
         4096,
     ),
     Row("finish_inf", "exact:finish_inf", "exact:finish_inf", "cases:points", 3, 0),
-    Row("finish_p", "exact:finish_p", "exact:finish_p", "cases:points_p", 3, 2),
+    Row("finish_p", "exact:finish_p", "exact:finish_p", "cases:points_p", 3, 512),
 )
 DATA_ROWS: tuple[Row, ...] = (
     Row("margin_loss", "losses:margin_loss", "losses:margin_loss", "cases_rows:classified", 2),

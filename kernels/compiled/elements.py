@@ -4,7 +4,8 @@ Arguments are scalars of the dtype of x unless said otherwise. Where the code de
 (float32 or float64, scalar or array bound) it is chosen while compiling, and costs nothing.
 `strict` compiles loops whose roundings matter, `summing` loops that only add up: there the order
 of a sum is free, but NaN and infinity keep their meaning. `strict` says fastmath=False aloud:
-left unsaid, Numba hands the caller's fast-math down to what it calls.
+left unsaid, Numba hands the caller's fast-math down to what it calls. `fusing` lets a product and
+a sum become one rounding, for polynomials.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ strict = njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
 summing = njit(
     cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"}
 )
+
+fusing = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 
 
 def native(bound: Any, x: Any) -> Any:
@@ -61,7 +64,7 @@ def sign_bit(v: Any) -> Any:
 @overload(sign_bit)
 def _sign_bit(v: Any) -> Any:
     def single(v: Any) -> Any:
-        return np.float32(v).view(np.int32) & np.int32(-0x80000000)
+        return np.int32(np.float32(v).view(np.int32) & np.int32(-0x80000000))
 
     def double(v: Any) -> Any:
         return np.float64(v).view(np.int64) & np.int64(-0x8000000000000000)
@@ -101,6 +104,38 @@ def _below(v: Any) -> Any:
         return np.int64(bits - ((bits >> np.int64(63)) | np.int64(1))).view(np.float64)
 
     return single if v == types.float32 else double
+
+
+def magnitude_bits(v: Any) -> Any:
+    """|v| as an integer that is ordered as |v| is; NaN is above infinity."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(magnitude_bits)
+def _magnitude_bits(v: Any) -> Any:
+    def single(v: Any) -> Any:
+        return np.int32(np.float32(v).view(np.int32) & np.int32(0x7FFFFFFF))
+
+    def double(v: Any) -> Any:
+        return np.float64(v).view(np.int64) & np.int64(0x7FFFFFFFFFFFFFFF)
+
+    return single if v == types.float32 else double
+
+
+def from_bits(bits: Any) -> Any:
+    """The number with these bits: float32 of an int32, float64 of an int64."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(from_bits)
+def _from_bits(bits: Any) -> Any:
+    def single(bits: Any) -> Any:
+        return np.int32(bits).view(np.float32)
+
+    def double(bits: Any) -> Any:
+        return np.int64(bits).view(np.float64)
+
+    return single if bits == types.int32 else double
 
 
 @strict

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pertcore.kernels.compiled.elements import at, clamp, floor_to, gap, native, strict, within
-from pertcore.kernels.compiled.rows import distance
+from pertcore.kernels.compiled.rows import first_slack, judged_distance
 from pertcore.oracle import Array
 
 SAFETY = 1e-9
@@ -38,8 +38,8 @@ def finish_p(x: Array, z: Array, eps: Array, p: float, lo: Any, hi: Any, out: Ar
 def settle(x: Array, z: Array, eps: float, p: float, low: Any, high: Any, out: Array) -> None:
     """out, z within the box, is drawn toward x until its norm is inside eps; z is not out."""
     limit = eps * (1 - SAFETY)
-    slack = np.finfo(x.dtype).eps
-    norm = distance(out, x, p)
+    slack = first_slack(x, p)
+    norm = judged_distance(out, x, p, limit)
     if not norm > limit:
         return
     first = limit / norm
@@ -48,7 +48,7 @@ def settle(x: Array, z: Array, eps: float, p: float, low: Any, high: Any, out: A
         scale *= limit / norm * (1 - slack)
         slack *= 8
         _draw(x, z, scale, low, high, out)
-        norm = distance(out, x, p)
+        norm = judged_distance(out, x, p, limit)
         if not norm > limit:
             return
     _draw_toward(x, z, first, low, high, out)

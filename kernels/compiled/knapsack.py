@@ -9,7 +9,7 @@ from numba import types
 from numba.extending import overload
 
 from pertcore.kernels.compiled.elements import strict, summing
-from pertcore.kernels.compiled.rows import largest_entry
+from pertcore.kernels.compiled.rows import BLOCK, largest_entry, one_if
 from pertcore.oracle import Array
 
 
@@ -33,15 +33,31 @@ def _between(low: Any, high: Any) -> Any:  # noqa: ARG001
 
 
 @summing
+def _above_block(value: Array, size: Array, least: Any) -> tuple[Any, Any]:
+    total, count = size.dtype.type(0), value.dtype.type(0)
+    for i in range(value.size):
+        total += size[i] * one_if(value[i] > least, size)
+        count += one_if(value[i] > least, value)
+    return total, count
+
+
+@strict
 def above(value: Array, size: Array, least: Any) -> tuple[float, float]:
     """Sum of `size` over the entries with value > least, and their count."""
-    total = 0.0
-    count = 0.0
-    for i in range(value.size):
-        inside = np.float64(value[i] > least)
-        total += np.float64(size[i]) * inside
-        count += inside
+    total, count = 0.0, 0.0
+    for s in range(0, value.size, BLOCK):
+        part = _above_block(value[s : s + BLOCK], size[s : s + BLOCK], least)
+        total += np.float64(part[0])
+        count += np.float64(part[1])
     return total, count
+
+
+@summing
+def _sum_above(value: Array, size: Array, least: Any) -> float:
+    total = 0.0
+    for i in range(value.size):
+        total += np.float64(size[i]) * (1.0 if value[i] > least else 0.0)
+    return total
 
 
 @strict
@@ -67,7 +83,7 @@ def spend(value: Array, size: Array, budget: float, out: Array) -> float:
         else:
             low, most = middle, count
     _fill(value, size, high, out)
-    spent, _ = above(value, size, high)
+    spent = _sum_above(value, size, high)
     for i in range(value.size):
         if low < value[i] <= high:
             out[i] = min(np.float64(size[i]), budget - spent)

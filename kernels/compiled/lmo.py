@@ -62,6 +62,9 @@ def lmo_box_2(g: Array, x: Array, eps: Array, lo: Any, hi: Any, out: Array) -> N
     for k in range(x.shape[0]):
         magnitudes(g[k], w)
         normalise(w)
+        if not eps[k] > 0:
+            out[k] = 0
+            continue
         rooms(g[k], x[k], low, high, x.dtype.type(eps[k]), r)
         t = saturating_scale(w, r, eps[k], math.inf)
         saturate(g[k], w, r, t, out[k])
@@ -69,9 +72,9 @@ def lmo_box_2(g: Array, x: Array, eps: Array, lo: Any, hi: Any, out: Array) -> N
 
 @strict
 def normalise(w: Array) -> None:
-    """w / max w, so that no power of an entry overflows."""
+    """w / max w where a square might leave the range of numbers."""
     top = largest_entry(w)
-    if top > 0:
+    if top > 0 and not 1e-15 < top < 1e15:
         for i in range(w.size):
             w[i] = w[i] / top
 
@@ -108,7 +111,7 @@ def _filling_scale(w: Array, r: Array, p: float, total: float) -> float:
     t = total ** (-1 / p) if total > 0 else 0.0
     for _ in range(64):
         spent, free = saturated_powers(w, r, t, p)
-        following = (t**p + (1 - spent) / free) ** (1 / p) if free > 0 else t
+        following = t * (1 + (1 - spent) / free) ** (1 / p) if free > 0 else t
         following = min(following, np.finfo(w.dtype).max)
         if spent >= 1 - np.finfo(w.dtype).eps or not following > t:
             return t

@@ -8,11 +8,11 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from pertcore.kernels.compiled.elements import strict
+from pertcore.kernels.compiled.elements import fusing
 
 
 def power(t: Any, r: Any) -> Any:
-    """t^r; t in [0, 1], r > 0. float32: within 1e-7 of the largest result of a row, absolutely."""
+    """t^r; t in [0, 1], r > 0. float32: relative error below 1e-7 (1 + log2 of 1/result)."""
     raise NotImplementedError("compiled code only")
 
 
@@ -27,7 +27,7 @@ def _power(t: Any, r: Any) -> Any:  # noqa: ARG001
     return single if t == types.float32 else double
 
 
-@strict
+@fusing
 def _log2(t: Any) -> Any:
     """log2 t = exponent + u P(u), mantissa 1 + u in [sqrt(1/2), sqrt(2)); Chebyshev fit of P."""
     tiny = t < np.float32(1.1754943508222875e-38)
@@ -49,7 +49,7 @@ def _log2(t: Any) -> Any:
     return s * u + power_of_two
 
 
-@strict
+@fusing
 def _exp2(y: Any) -> Any:
     """2^y for y <= 0: 2^round(y) times a polynomial in the rest; below 2^-126 it is 0."""
     y = max(y, np.float32(-127))

@@ -19,11 +19,13 @@ from pertcore.kernels.compiled.elements import (
     strict,
     summing,
 )
-from pertcore.kernels.compiled.exact import SAFETY, settle
+from pertcore.kernels.compiled.exact import REPEATS, SAFETY, settle
 from pertcore.kernels.compiled.rows import (
+    BLOCK,
     PASSES,
     distance,
     largest_entry,
+    one_if,
     saturated_squares,
     saturating_scale,
     sum_of_powers,
@@ -66,32 +68,59 @@ def project_1(delta: Array, eps: Array, out: Array) -> None:
 
 
 @summing
+def _excess_block(a: Array, tau: Any) -> tuple[Any, Any]:
+    total, count = a.dtype.type(0), a.dtype.type(0)
+    for i in range(a.size):
+        v = a[i] - tau
+        total += max(v, a.dtype.type(0))
+        count += one_if(v > 0, a)
+    return total, count
+
+
+@strict
+def _excess_quickly(a: Array, tau: float) -> tuple[float, float]:
+    near = a.dtype.type(tau)
+    total, count = 0.0, 0.0
+    for s in range(0, a.size, BLOCK):
+        part = _excess_block(a[s : s + BLOCK], near)
+        total += np.float64(part[0])
+        count += np.float64(part[1])
+    return total, count
+
+
+@summing
 def _excess(a: Array, tau: float) -> tuple[float, float]:
     """sum max(a - tau, 0), and the count of entries above tau."""
-    total = 0.0
-    count = 0.0
+    total, count = 0.0, 0
     for i in range(a.size):
         v = np.float64(a[i]) - tau
         total += max(v, 0.0)
-        count += np.float64(v > 0)
-    return total, count
+        count += 1 if v > 0 else 0
+    return total, np.float64(count)
 
 
 @strict
 def _threshold(a: Array, total: float, radius: float) -> float:
     """tau with sum max(a - tau, 0) = radius: Newton's method on a convex piecewise linear function.
 
-    From below the iterates rise to tau and never pass it; they are there when the set of entries
-    above stays the same.
+    Its iterates rise to tau, and are there when the set of entries above stays the same. The
+    first passes are made in the dtype, the last in float64: from above the root, where rounding
+    may have led, one step leads below it.
     """
     tau = max((total - radius) / a.size, np.float64(largest_entry(a)) - radius, 0.0)
     before = -1.0
     for _ in range(PASSES):
+        total, count = _excess_quickly(a, tau)
+        if count == before or not total > radius:
+            break
+        tau += (total - radius) / max(count, 1.0)
+        before = count
+    for _ in range(PASSES):
         total, count = _excess(a, tau)
-        following = tau + (total - radius) / max(count, 1.0)
-        if count == before or not following > tau:
-            return max(tau, following)
-        tau, before = following, count
+        tau += (total - radius) / max(count, 1.0)
+        if count == before:
+            break
+        before = count
     return tau
 
 
@@ -110,16 +139,44 @@ def project_row_2(
     """out = the projection of z; a and r are room to work in, z is not out."""
     limit = eps * (1 - SAFETY)
     split(x, z, low, high, a, r)
-    total, _ = saturated_squares(a, r, 1.0)
-    if math.sqrt(total) > limit:
-        t = saturating_scale(a, r, limit * (1 - np.finfo(x.dtype).eps), 1.0)
-        place(x, z, a, r, t, low, high, out)
-    else:
-        for i in range(x.size):
-            out[i] = clamp(z[i], at(low, i), at(high, i))
-    if distance(out, x, 2.0) > limit:
-        a[:] = out
-        settle(x, a, eps, 2.0, low, high, out)
+    if not limit > 0:
+        out[:] = x
+        return
+    total, _ = saturated_squares(a, r, 1.0, limit)
+    slack = np.finfo(x.dtype).eps
+    t = saturating_scale(a, r, limit * (1 - slack), 1.0) if total > 1 - slack else 1.0
+    for _ in range(REPEATS):
+        norm = place_2(x, z, a, r, t, low, high, out)
+        if not norm > limit:
+            return
+        t *= limit / norm * (1 - slack)
+        slack *= 8
+    a[:] = out
+    settle(x, a, eps, 2.0, low, high, out)
+
+
+@summing
+def place_2(
+    x: Array, z: Array, a: Array, r: Array, t: float, low: Any, high: Any, out: Array
+) -> float:
+    """`place`, and norm_2 of what was placed; t >= 1 places z itself, clipped to the box."""
+    scale = x.dtype.type(t)
+    total = 0.0
+    for i in range(x.size):
+        v = placed(x[i], z[i], a[i], r[i], scale) if t < 1 else z[i]
+        v = clamp(v, at(low, i), at(high, i))
+        out[i] = v
+        d = gap(v, x[i])
+        q = d * d
+        total += q if q > 0 else 0.0
+    return math.sqrt(total)
+
+
+@strict
+def placed(x: Any, z: Any, a: Any, r: Any, scale: Any) -> Any:
+    """x + sign(z - x) min(scale a, r)."""
+    v = scale * a
+    return x + flip(v if v < r else r, sign_bit(z - x))
 
 
 @strict
@@ -138,8 +195,7 @@ def place(
     """out = x + sign(z - x) min(t a, r), rounded into the box."""
     scale = x.dtype.type(t)
     for i in range(x.size):
-        d = flip(min(scale * a[i], r[i]), sign_bit(z[i] - x[i]))
-        out[i] = clamp(x[i] + d, at(low, i), at(high, i))
+        out[i] = clamp(placed(x[i], z[i], a[i], r[i], scale), at(low, i), at(high, i))
 
 
 @strict
@@ -163,30 +219,64 @@ def project_box_1(x: Array, z: Array, eps: Array, lo: Any, hi: Any, out: Array) 
 
 
 @summing
-def _capped_excess(a: Array, r: Array, tau: float) -> tuple[float, float]:
-    """sum min(max(a - tau, 0), r), and the count of entries strictly between."""
-    total = 0.0
-    count = 0.0
+def _capped_block(a: Array, r: Array, tau: Any) -> tuple[Any, Any]:
+    zero = a.dtype.type(0)
+    total, count = zero, zero
     for i in range(a.size):
-        v = np.float64(a[i]) - tau
-        cap = np.float64(r[i])
-        total += min(max(v, 0.0), cap)
-        count += np.float64(v > 0) * np.float64(v < cap)
+        v = max(a[i] - tau, zero)
+        total += v if v < r[i] else r[i]
+        count += one_if((v > 0) & (v < r[i]), a)
     return total, count
 
 
 @strict
-def _capped_threshold(a: Array, r: Array, radius: float) -> float:
-    """The smallest tau >= 0 with sum min(max(a - tau, 0), r) <= radius, to rounding.
+def _capped_quickly(a: Array, r: Array, tau: float) -> tuple[float, float]:
+    near = a.dtype.type(tau)
+    total, count = 0.0, 0.0
+    for s in range(0, a.size, BLOCK):
+        part = _capped_block(a[s : s + BLOCK], r[s : s + BLOCK], near)
+        total += np.float64(part[0])
+        count += np.float64(part[1])
+    return total, count
 
-    Piecewise linear and falling, but not convex: Newton's steps are taken where they stay inside
-    the bracket, else it is halved.
+
+@summing
+def _capped_excess(a: Array, r: Array, tau: float) -> tuple[float, float]:
+    """sum min(max(a - tau, 0), r), and the count of entries strictly between."""
+    total, count = 0.0, 0
+    for i in range(a.size):
+        v = max(np.float64(a[i]) - tau, 0.0)
+        cap = np.float64(r[i])
+        total += v if v < cap else cap
+        count += 1 if (v > 0) & (v < cap) else 0
+    return total, np.float64(count)
+
+
+@strict
+def _capped_threshold(a: Array, r: Array, radius: float) -> float:
+    """The smallest tau >= 0 with sum min(max(a - tau, 0), r) <= radius, to rounding."""
+    total, _ = _capped_excess(a, r, 0.0)
+    if total <= radius:
+        return 0.0
+    return _bracket(a, r, radius, _bracket(a, r, radius, 0.0, True), False)
+
+
+@strict
+def _bracket(a: Array, r: Array, radius: float, tau: float, quickly: bool) -> float:
+    """The threshold from a first guess; falling and piecewise linear in tau, but not convex.
+
+    Newton's steps are taken where they stay inside the bracket, else it is halved.
     """
-    low, high, tau = 0.0, np.float64(largest_entry(a)), 0.0
+    low, high = 0.0, np.float64(largest_entry(a))
+    unit = np.finfo(a.dtype).eps
     for k in range(4 * PASSES):
-        total, count = _capped_excess(a, r, tau)
-        noise = np.finfo(a.dtype).eps * radius + 1e-15 * tau * count
-        if abs(total - radius) <= noise or (tau == 0 and total <= radius):
+        if quickly:
+            total, count = _capped_quickly(a, r, tau)
+            noise = 8 * unit * (radius + tau * count)
+        else:
+            total, count = _capped_excess(a, r, tau)
+            noise = unit * radius + 1e-15 * tau * count
+        if abs(total - radius) <= noise:
             return tau
         low, high = (low, tau) if total <= radius else (tau, high)
         following = tau + (total - radius) / max(count, 1.0)

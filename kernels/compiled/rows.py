@@ -1,7 +1,8 @@
 """Sums and searches over one row, shared by the kernels; loops here vectorise, so keep their shape.
 
-A conditional term is written as a product with 0 or 1, or a maximum with 0: Numba's LLVM does not
-vectorise `if c: s += t` without assuming that there are no NaNs.
+A conditional term is a product with 0 or 1 or a maximum with 0: LLVM does not vectorise
+`if c: s += t` unless it may assume that there are no NaNs. Sums that steer a search are taken in
+the dtype over blocks of BLOCK entries and in float64 over blocks; sums that judge are float64.
 """
 
 from __future__ import annotations
@@ -10,26 +11,38 @@ import math
 from typing import Any
 
 import numpy as np
+from numba import types
+from numba.extending import overload
 
-from pertcore.kernels.compiled.elements import gap, strict, summing
+from pertcore.kernels.compiled.elements import (
+    from_bits,
+    gap,
+    magnitude_bits,
+    strict,
+    summing,
+)
 from pertcore.kernels.compiled.powers import power
 from pertcore.oracle import Array
 
 PASSES = 64
+BLOCK = 512
+ESTIMATE = 4e-6
+"""Bound on the relative error of the norm that `_estimate` finds in float32."""
 
 
-@summing
+@strict
 def largest_entry(a: Array) -> Any:
-    """max of a row of entries >= 0 without NaN."""
-    top = a.dtype.type(0)
+    """max |a| of a row, by integer comparison; NaN where there is one."""
+    top = magnitude_bits(a.dtype.type(0))
     for i in range(a.size):
-        top = max(top, a[i])
-    return top
+        bits = magnitude_bits(a[i])
+        top = bits if bits > top else top
+    return from_bits(top)
 
 
 @summing
 def sum_of_powers(a: Array, p: float) -> float:
-    """sum a^p in float64, a >= 0."""
+    """sum |a|^p in float64."""
     total = 0.0
     if p == 2:
         for i in range(a.size):
@@ -37,10 +50,10 @@ def sum_of_powers(a: Array, p: float) -> float:
             total += v * v
     elif p == 1:
         for i in range(a.size):
-            total += np.float64(a[i])
+            total += abs(np.float64(a[i]))
     else:
         for i in range(a.size):
-            total += np.float64(a[i]) ** p
+            total += abs(np.float64(a[i])) ** p
     return total
 
 
@@ -65,52 +78,135 @@ def distance(a: Array, x: Array, p: float) -> float:
     return total ** (1 / p)
 
 
-@summing
-def saturated_squares(w: Array, r: Array, t: float) -> tuple[float, float]:
-    """sum min(t w, r)^2, and sum w^2 over the entries with t w < r."""
-    scale = w.dtype.type(t)
+@strict
+def estimated(a: Array, p: float) -> bool:
+    """Whether a norm of rows like a is estimated before it is computed: float32, p not 1 or 2."""
+    return p != 1 and p != 2 and np.finfo(a.dtype).eps > 1e-10
+
+
+@strict
+def first_slack(a: Array, p: float) -> float:
+    """How far below the limit to aim, relatively, so that one correction is enough."""
+    return 2 * ESTIMATE if estimated(a, p) else np.finfo(a.dtype).eps
+
+
+@strict
+def judged_distance(a: Array, x: Array, p: float, limit: float) -> float:
+    """A number >= norm_p(a - x), the norm itself wherever it could be mistaken for > limit.
+
+    For p other than 1 and 2 in float32 a quick estimate decides where it is sure.
+    """
+    if estimated(a, p):
+        estimate = _estimate(a, x, p)
+        above = estimate * (1 + ESTIMATE)
+        if above <= limit or estimate * (1 - ESTIMATE) > limit:
+            return above
+    return distance(a, x, p)
+
+
+@strict
+def _estimate(a: Array, x: Array, p: float) -> float:
+    top = magnitude_bits(a.dtype.type(0))
+    for i in range(a.size):
+        bits = magnitude_bits(a[i] - x[i])
+        top = bits if bits > top else top
+    unit = from_bits(top)
+    if not 0 < unit < np.inf:
+        return distance(a, x, p)
     total = 0.0
-    free = 0.0
+    for s in range(0, a.size, BLOCK):
+        total += _block_of_powers(a[s : s + BLOCK], x[s : s + BLOCK], unit, p)
+    return np.float64(unit) * total ** (1 / p)
+
+
+@summing
+def _block_of_powers(a: Array, x: Array, unit: Any, p: float) -> Any:
+    total = a.dtype.type(0)
+    for i in range(a.size):
+        total += power(abs(a[i] - x[i]) / unit, p)
+    return total
+
+
+def one_if(condition: Any, like: Any) -> Any:
+    """1 or 0 in the dtype of the array `like`."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(one_if)
+def _one_if(condition: Any, like: Any) -> Any:  # noqa: ARG001
+    def single(condition: Any, like: Any) -> Any:
+        return np.float32(1) if condition else np.float32(0)
+
+    def double(condition: Any, like: Any) -> Any:
+        return 1.0 if condition else 0.0
+
+    return single if like.dtype == types.float32 else double
+
+
+@summing
+def _saturated_block(w: Array, r: Array, scale: Any, inverse: Any) -> tuple[Any, Any]:
+    total, free = w.dtype.type(0), w.dtype.type(0)
     for i in range(w.size):
         v = scale * w[i]
-        m = np.float64(min(v, r[i]))
-        f = np.float64(w[i]) * np.float64(v < r[i])
+        cap = inverse * r[i]
+        m = v if v < cap else cap
         total += m * m
-        free += f * f
+        free += v * v * one_if(v < cap, w)
+    return total, free
+
+
+@strict
+def saturated_squares(w: Array, r: Array, t: float, radius: float) -> tuple[float, float]:
+    """sum min(t w, r)^2 / radius^2, and the part of it from the entries with t w < r."""
+    largest = np.finfo(w.dtype).max
+    scale = w.dtype.type(min(t / radius, largest))
+    inverse = w.dtype.type(min(1 / radius, largest))
+    total, free = 0.0, 0.0
+    for s in range(0, w.size, BLOCK):
+        part = _saturated_block(w[s : s + BLOCK], r[s : s + BLOCK], scale, inverse)
+        total += np.float64(part[0])
+        free += np.float64(part[1])
     return total, free
 
 
 @summing
-def saturated_powers(w: Array, r: Array, t: float, p: float) -> tuple[float, float]:
-    """sum min(t w, r)^p, and sum w^p over the entries with t w < r; entries of r are <= 1."""
-    scale = w.dtype.type(t)
-    total = 0.0
-    free = 0.0
+def _powers_block(w: Array, r: Array, scale: Any, p: float) -> tuple[Any, Any]:
+    total, free = w.dtype.type(0), w.dtype.type(0)
     for i in range(w.size):
         v = scale * w[i]
-        total += np.float64(power(min(v, r[i]), p))
-        free += np.float64(power(w[i], p)) * np.float64(v < r[i])
+        q = power(v if v < r[i] else r[i], p)
+        total += q
+        free += q * one_if(v < r[i], w)
+    return total, free
+
+
+@strict
+def saturated_powers(w: Array, r: Array, t: float, p: float) -> tuple[float, float]:
+    """sum min(t w, r)^p, and the part of it from the entries with t w < r; r <= 1."""
+    scale = w.dtype.type(t)
+    total, free = 0.0, 0.0
+    for s in range(0, w.size, BLOCK):
+        part = _powers_block(w[s : s + BLOCK], r[s : s + BLOCK], scale, p)
+        total += np.float64(part[0])
+        free += np.float64(part[1])
     return total, free
 
 
 @strict
 def saturating_scale(w: Array, r: Array, radius: float, most: float) -> float:
-    """The largest t <= most with norm_2(min(t w, r)) <= radius, to rounding.
+    """The largest t <= most with norm_2(min(t w, r)) <= radius > 0, to rounding.
 
     Between breakpoints the square of the norm is S + t^2 F; the roots of these pieces rise to t,
     since entries only ever leave the free set (Newton's method on a concave function of t^2).
     """
-    goal = radius * radius
-    most = min(most, np.finfo(w.dtype).max)
-    enough = goal * (1 - np.finfo(w.dtype).eps)
+    enough = 1 - np.finfo(w.dtype).eps
     total = sum_of_powers(w, 2.0)
     t = radius / math.sqrt(total) if total > 0 else most
     for _ in range(PASSES):
         if not t < most:
             return most
-        total, free = saturated_squares(w, r, t)
-        following = math.sqrt(t * t + (goal - total) / free) if free > 0 else t
-        if total >= enough or not following > t:
+        total, free = saturated_squares(w, r, t, radius)
+        if total >= enough or not free > 0:
             return t
-        t = following
+        t *= math.sqrt(1 + (1 - total) / free)
     return t
