@@ -179,12 +179,14 @@ def _checked_mask(mask: Any, x: Array, layers: Any) -> Array | None:
         if given.dtype != bool:
             raise InputError(f"mask has dtype {given.dtype}: expected bool, True = may change")
         try:
-            full = np.broadcast_to(given, x.shape).reshape(len(x), -1)
+            np.broadcast_to(given, x.shape)
         except ValueError:
             raise InputError(
                 f"mask has shape {given.shape}: it must broadcast to x, {x.shape}"
             ) from None
-        free = full if free is None else full & free
+        rows = len(x) if given.ndim == x.ndim and len(given) > 1 else 1
+        allowed = np.broadcast_to(given, (rows, *x.shape[1:])).reshape(rows, -1)
+        free = allowed if free is None else allowed & free
     if free is None:
         return None
-    return np.ascontiguousarray(np.broadcast_to(free, (len(x), free.shape[1])), dtype=x.dtype)
+    return np.ascontiguousarray(free, dtype=x.dtype)

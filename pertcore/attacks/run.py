@@ -19,7 +19,7 @@ from pertcore.closed_form import sampling
 from pertcore.errors import InputError, PertcoreWarning
 from pertcore.oracle import Array, Calls, Oracle
 from pertcore.result import AttackResult
-from pertcore.solvers.problem import Problem
+from pertcore.solvers.problem import Problem, mask_rows
 
 DETERMINISTIC_CHUNK = 32
 
@@ -148,7 +148,7 @@ class _Run:
             box=given.box, goal=given.goal, index=place,
             keys=sampling.sample_keys(self.seed, rows + self.first_index),
             report=lambda step, steps, active: self._report(begin, len(x), step, steps, active),
-            free=None if given.free is None else given.free[rows], partition=given.partition,
+            free=mask_rows(given.free, rows), partition=given.partition,
         )  # fmt: skip
 
     def _report(self, begin: int, size: int, step: int, steps: int, active: int) -> None:

@@ -69,7 +69,7 @@ class Problem:
 
     `index` (n,) is each sample's place in the batch this one was taken from.
 
-    `free` is None or a (n, d) mask in the dtype of x, 0 where a feature is frozen.
+    `free` is None or a mask (1, d) or (n, d) in the dtype of x, 0 where a feature is frozen.
     `report(step, steps, active)` tells whoever waits how far the batch is.
     """
 
@@ -98,7 +98,7 @@ class Problem:
 
     def take(self, index: Array) -> Problem:
         """The same problem for fewer samples; `index` is a mask (n,) or positions."""
-        free = self.free if self.free is None else self.free[index]
+        free = mask_rows(self.free, index)
         return replace(
             self, x=self.x[index], y=self.y[index], ball=self.ball.take(index),
             keys=self.keys[index], index=self.index[index], free=free,
@@ -120,6 +120,11 @@ class Problem:
         pulled = lin.vjp(cotangent.reshape(*leading, *self.oracle.output_shape))
         flat = np.ascontiguousarray(pulled.reshape(*leading, self.x.shape[1]))
         return flat if self.free is None else flat * self.free
+
+
+def mask_rows(free: Array | None, index: Array) -> Array | None:
+    """Rows of a mask (n, d); one row (1, d) serves every sample."""
+    return free if free is None or len(free) == 1 else free[index]
 
 
 @dataclass

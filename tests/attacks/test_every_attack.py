@@ -70,6 +70,10 @@ def test_frozen_features_do_not_move(name):
     result = run(name, model, x, mask=mask)
     assert np.all(result.delta[:, :6] == 0)
     assert np.any(result.delta[:, 6:] != 0)
+    own = np.random.default_rng(0).random(x.shape) < 0.5
+    result = run(name, model, x, mask=own, batch_size=7)
+    assert np.all(result.delta[~own] == 0)
+    assert np.any(result.delta[own] != 0)
 
 
 @pytest.mark.parametrize("name", ALL)
