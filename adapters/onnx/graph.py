@@ -110,6 +110,9 @@ class Graph:
         names = tuple(inputs)
         if self.parent is not None and self._belongs_to_parent(op, names):
             return self.parent.emit(op, names, attributes, outputs=outputs, domain=domain)
+        strangers = [n for n in names if n and not self._sees(n)]
+        if strangers:
+            raise ValueError(f"{op}: {strangers[0]} is no value of this graph nor of its parent")
         key = (op, domain, names, outputs, _frozen(attributes))
         found = self._duplicate(key)
         if found is None:
@@ -119,6 +122,10 @@ class Graph:
             found = self._settle(node)
             self._seen[key] = found
         return found
+
+    def _sees(self, name: str) -> bool:
+        own = name in self.local or name in self.constants
+        return own or (self.parent is not None and self.parent._sees(name))
 
     def request(self, node: Node, index: int) -> str:
         """Name of an optional output of a node that is there already, added where it was not."""

@@ -340,6 +340,10 @@ class View:
         """Whether a derivative with respect to this input is needed."""
         return index < len(self.node.inputs) and self.node.inputs[index] in self._active
 
+    def of_model(self) -> View:
+        """The node with its tensors on the builder of the model, `op.model`."""
+        return View(self.op.model, self.node, self._active)
+
     def second_output(self) -> Tensor:
         """An optional second output of the node, asked of the model itself."""
         return self.op.tensor(self.op.graph.request(self.node, 1))

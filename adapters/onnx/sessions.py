@@ -25,6 +25,7 @@ class Session:
     ) -> None:
         self._model: onnx.ModelProto | None = model
         self._threads, self._providers = threads, list(providers or CPU)
+        self._device = _device(self._providers[0])
         self._session: Any = None
         self.inputs = [value.name for value in model.graph.input]
         self.outputs = [value.name for value in model.graph.output]
@@ -32,13 +33,12 @@ class Session:
     def run(self, feeds: Mapping[str, Any]) -> list[Any]:
         """Outputs as OrtValues, in the order of the model."""
         session = self._loaded()
-        if self._providers[0] == CPU[0]:
-            return session.run_with_ort_values(self.outputs, feeds)
+        # A binding of its own for every run: a kept one would write over the results before.
         binding = session.io_binding()
         for name, value in feeds.items():
             binding.bind_ortvalue_input(name, value)
         for name in self.outputs:
-            binding.bind_output(name, _device(self._providers[0]))
+            binding.bind_output(name, self._device)
         session.run_with_iobinding(binding)
         return binding.get_outputs()
 

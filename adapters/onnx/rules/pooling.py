@@ -12,6 +12,9 @@ from pertcore.adapters.onnx.registry import jvp, refusal, vjp
 from pertcore.adapters.onnx.symbolic import Poly
 from pertcore.adapters.onnx.windows import explicit_pads, spatial
 
+# ONNX Runtime's blocked layout holds whole blocks of channels.
+BLOCK = 16
+
 
 @vjp("GlobalAveragePool")
 def global_average_vjp(op: Op, n: View, g: Tensor) -> list[Tensor | None]:
@@ -114,19 +117,46 @@ def max_jvp(op: Op, n: View, t: Tensor) -> Tensor:
 def _first_largest(op: Op, n: View) -> Tensor:
     """1 at the first largest entry of each window, without the slow Indices of MaxPool.
 
-    Where x equals its window's maximum stands a code that falls along the window; the largest
-    code of a window names the first of the ties. It is found with the model's own run, since it
-    is smaller than x by the size of the window.
+    Every window has a code, k - 1 for its first entry down to 0 for its last: that of the first
+    entry that equals the maximum. It is found with the model's own run, being smaller than x.
     """
     high, wide = n.attr("kernel_shape")
-    pool = {"kernel_shape": [high, wide], "strides": [high, wide]}
-    code = np.arange(high * wide, 0, -1, dtype=n.x.dtype).reshape(high, wide)
+    code = np.arange(high * wide - 1, -1, -1, dtype=n.x.dtype).reshape(high, wide)
     repeats = (n.x.shape[2] // high, n.x.shape[3] // wide)
     codes = op.const(np.tile(code, repeats)[None, None])
-    model = op.model
-    ties = model.Equal(n.x, _repeated(model, n.y, (high, wide)))
-    best = model.MaxPool(model.indicator(ties, n.x) * codes, **pool)
+    channels = n.x.shape[1]
+    blocked = isinstance(channels, int) and channels % BLOCK == 0 and n.x.dtype == np.float32
+    if blocked and (high, wide) == (2, 2):
+        best = _code_of_four(n.of_model(), channels)  # type: ignore[arg-type]
+    else:
+        best = _code_by_maximum(n.of_model(), code, repeats)
     return op.indicator(op.Equal(_repeated(op, best, (high, wide)), codes), n.x)
+
+
+def _code_by_maximum(n: View, code: Any, repeats: Any) -> Tensor:
+    """The largest code among the entries that equal the maximum."""
+    op, kernel = n.op, n.attr("kernel_shape")
+    ties = op.indicator(op.Equal(n.x, _repeated(op, n.y, kernel)), n.x)
+    codes = op.const(np.tile(code, repeats)[None, None])
+    return op.MaxPool(ties * codes, kernel_shape=list(kernel), strides=list(kernel))
+
+
+def _code_of_four(n: View, channels: int) -> Tensor:
+    """The code of a 2 x 2 window, in operators that ONNX Runtime runs in its blocked layout.
+
+    3 where the corner is the maximum, else 2 where the top row has it, else 1 where the left
+    column has it, else 0: corner, row and column are maxima of smaller windows.
+    """
+    op = n.op
+    lowered = op.Conv(n.y, np.full((channels, 1, 1, 1), -1, np.float32), group=channels)
+
+    def reaches(kernel: list[int]) -> Tensor:
+        part = op.MaxPool(n.x, kernel_shape=kernel, strides=[2, 2])
+        return op.HardSigmoid(part + lowered, alpha=2.0**126, beta=1.0)
+
+    corner, row, column = reaches([1, 1]), reaches([1, 2]), reaches([2, 1])
+    either = op.HardSigmoid(row + column, alpha=1.0, beta=0.0)
+    return either + row + corner
 
 
 def _positions(op: Op, n: View) -> tuple[Tensor, Any]:
