@@ -9,7 +9,6 @@ import numpy as np
 from pertcore.kernels.compiled.elements import (
     at,
     clamp,
-    clean,
     flip,
     floor_to,
     native,
@@ -18,7 +17,7 @@ from pertcore.kernels.compiled.elements import (
     within,
 )
 from pertcore.kernels.compiled.projections import project_row_2
-from pertcore.kernels.compiled.steps import norm_2
+from pertcore.kernels.compiled.steps import is_plain, step_factor, tame
 from pertcore.oracle import Array
 
 
@@ -60,11 +59,18 @@ def pgd_2(
     low, high = native(lo, x), native(hi, x)
     d = x.shape[1]
     z, a, r = np.empty(d, x.dtype), np.empty(d, x.dtype), np.empty(d, x.dtype)
-    most = x.dtype.type(np.finfo(x.dtype).max)
     for k in range(x.shape[0]):
-        gk, tk = g[k], x_t[k]
-        unit, norm = norm_2(gk)
-        c = -step[k] / norm if norm > 0 else 0.0
-        for i in range(d):
-            z[i] = tk[i] + x.dtype.type(c * (unit * np.float64(clean(gk[i], most))))
+        if is_plain(g[k]):
+            _move(x_t[k], g[k], step[k], z)
+        else:
+            tame(g[k], a)
+            _move(x_t[k], a, step[k], z)
         project_row_2(x[k], z, eps[k], low, high, a, r, out[k])
+
+
+@strict
+def _move(x_t: Array, g: Array, step: float, out: Array) -> None:
+    """out = x_t - step g / norm_2(g)."""
+    c = g.dtype.type(step_factor(g, step))
+    for i in range(g.size):
+        out[i] = x_t[i] + c * g[i]

@@ -9,8 +9,9 @@ import numpy as np
 
 from pertcore.kernels.compiled.elements import at, flip, native, room, sign_bit, strict, summing
 from pertcore.kernels.compiled.knapsack import spend
-from pertcore.kernels.compiled.lmo import against
-from pertcore.kernels.compiled.rows import PASSES, largest_entry
+from pertcore.kernels.compiled.lmo import against, rooms
+from pertcore.kernels.compiled.powers import power
+from pertcore.kernels.compiled.rows import PASSES, largest_entry, one_if
 from pertcore.kernels.compiled.steps import magnitudes
 from pertcore.oracle import Array
 
@@ -43,19 +44,30 @@ def hyperplane_p(
 ) -> None:
     low, high = native(lo, x), native(hi, x)
     d = x.shape[1]
-    a, w, r = np.empty(d, x.dtype), np.empty(d), np.empty(d)
-    exponent = 0.0 if math.isinf(p) else 1 / (p - 1)
+    a, w, r = np.empty(d, x.dtype), np.empty(d, x.dtype), np.empty(d, x.dtype)
     for k in range(x.shape[0]):
         gk, xk, ok = g[k], x[k], out[k]
         magnitudes(gk, a)
-        top = np.float64(largest_entry(a))
-        for i in range(d):
-            w[i] = (np.float64(a[i]) / top) ** exponent if a[i] > 0 else 0.0
-            r[i] = room(gk[i], xk[i], at(low, i), at(high, i))
+        weights(a, p, w)
+        rooms(gk, xk, low, high, x.dtype.type(np.inf), r)
         t, feasible[k] = _reaching_scale(a, w, r, max(level[k], 0.0))
         for i in range(d):
-            v = min(t * w[i], r[i]) if w[i] > 0 else 0.0
-            ok[i] = -flip(x.dtype.type(v), sign_bit(gk[i])) if v > 0 else 0.0
+            v = x.dtype.type(min(t * np.float64(w[i]), np.float64(r[i])) if w[i] > 0 else 0.0)
+            ok[i] = -flip(v, sign_bit(gk[i])) if v > 0 else v
+
+
+@strict
+def weights(a: Array, p: float, w: Array) -> None:
+    """w = (a / max a)^(q-1); p = inf: 1 where a > 0."""
+    top = largest_entry(a)
+    for i in range(a.size):
+        w[i] = a[i] / top if top > 0 else top
+    if math.isinf(p):
+        for i in range(a.size):
+            w[i] = one_if(w[i] > 0, w)
+    elif p != 2:
+        for i in range(a.size):
+            w[i] = power(w[i], 1 / (p - 1))
 
 
 @summing
@@ -64,10 +76,12 @@ def _gain(a: Array, w: Array, r: Array, t: float) -> tuple[float, float]:
     total = 0.0
     slope = 0.0
     for i in range(a.size):
-        v = t * w[i]
+        u = np.float64(w[i])
+        v = t * u
         b = np.float64(a[i])
-        total += b * min(v, r[i])
-        slope += b * w[i] * np.float64(v < r[i])
+        cap = np.float64(r[i])
+        total += b * (v if v < cap else cap)
+        slope += b * u * (1.0 if v < cap else 0.0)
     return total, slope
 
 

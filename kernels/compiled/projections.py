@@ -26,7 +26,6 @@ from pertcore.kernels.compiled.rows import (
     distance,
     largest_entry,
     one_if,
-    saturated_squares,
     saturating_scale,
     sum_of_powers,
 )
@@ -142,9 +141,8 @@ def project_row_2(
     if not limit > 0:
         out[:] = x
         return
-    total, _ = saturated_squares(a, r, 1.0, limit)
-    slack = np.finfo(x.dtype).eps
-    t = saturating_scale(a, r, limit * (1 - slack), 1.0) if total > 1 - slack else 1.0
+    slack = np.float64(np.finfo(x.dtype).eps)
+    t = saturating_scale(a, r, limit * (1 - slack), 1.0)
     for _ in range(REPEATS):
         norm = place_2(x, z, a, r, t, low, high, out)
         if not norm > limit:
@@ -267,7 +265,7 @@ def _bracket(a: Array, r: Array, radius: float, tau: float, quickly: bool) -> fl
 
     Newton's steps are taken where they stay inside the bracket, else it is halved.
     """
-    low, high = 0.0, np.float64(largest_entry(a))
+    low, high = 0.0, float(largest_entry(a))
     unit = np.finfo(a.dtype).eps
     for k in range(4 * PASSES):
         if quickly:

@@ -58,6 +58,23 @@ def sum_of_powers(a: Array, p: float) -> float:
 
 
 @summing
+def _squares_block(a: Array) -> Any:
+    total = a.dtype.type(0)
+    for i in range(a.size):
+        total += a[i] * a[i]
+    return total
+
+
+@strict
+def sum_of_squares(a: Array) -> float:
+    """sum a^2, to steer by."""
+    total = 0.0
+    for s in range(0, a.size, BLOCK):
+        total += np.float64(_squares_block(a[s : s + BLOCK]))
+    return total
+
+
+@summing
 def distance(a: Array, x: Array, p: float) -> float:
     """norm_p(float64(a) - float64(x)); NaN entries count nothing."""
     total = 0.0
@@ -82,12 +99,6 @@ def distance(a: Array, x: Array, p: float) -> float:
 def estimated(a: Array, p: float) -> bool:
     """Whether a norm of rows like a is estimated before it is computed: float32, p not 1 or 2."""
     return p != 1 and p != 2 and np.finfo(a.dtype).eps > 1e-10
-
-
-@strict
-def first_slack(a: Array, p: float) -> float:
-    """How far below the limit to aim, relatively, so that one correction is enough."""
-    return 2 * ESTIMATE if estimated(a, p) else np.finfo(a.dtype).eps
 
 
 @strict
@@ -134,10 +145,10 @@ def one_if(condition: Any, like: Any) -> Any:
 
 @overload(one_if)
 def _one_if(condition: Any, like: Any) -> Any:  # noqa: ARG001
-    def single(condition: Any, like: Any) -> Any:
+    def single(condition: Any, like: Any) -> Any:  # noqa: ARG001
         return np.float32(1) if condition else np.float32(0)
 
-    def double(condition: Any, like: Any) -> Any:
+    def double(condition: Any, like: Any) -> Any:  # noqa: ARG001
         return 1.0 if condition else 0.0
 
     return single if like.dtype == types.float32 else double

@@ -45,35 +45,53 @@ def magnitudes(g: Array, out: Array) -> None:
 
 
 @summing
-def _squares(g: Array, unit: float) -> float:
-    """sum (unit g)^2 of the cleaned entries."""
-    most = g.dtype.type(np.finfo(g.dtype).max)
+def _squares(g: Array) -> float:
     total = 0.0
     for i in range(g.size):
-        v = np.float64(clean(g[i], most)) * unit
+        v = np.float64(g[i])
         total += v * v
     return total
 
 
 @strict
-def norm_2(g: Array) -> tuple[float, float]:
-    """A power of two, and norm_2 of the cleaned entries times it: no square leaves the range."""
-    total = _squares(g, 1.0)
-    if 1e-280 < total < 1e300:
-        return 1.0, math.sqrt(total)
-    unit = 2.0**-600 if total > 1 else 2.0**600
-    return unit, math.sqrt(_squares(g, unit))
+def is_plain(g: Array) -> bool:
+    """Whether the row is finite and its squares stay in the range of its dtype."""
+    return 1e-9 < largest_entry(g) < 1e9
+
+
+@strict
+def tame(g: Array, out: Array) -> None:
+    """A multiple of the cleaned row whose squares stay in range; 0 for 0."""
+    magnitudes(g, out)
+    top = largest_entry(out)
+    most = g.dtype.type(np.finfo(g.dtype).max)
+    for i in range(g.size):
+        out[i] = clean(g[i], most) / top if top > 0 else top
 
 
 @strict
 def dual_step_2(g: Array, eps: Array, out: Array) -> None:
-    most = g.dtype.type(np.finfo(g.dtype).max)
+    tamed = np.empty(g.shape[1], g.dtype)
     for k in range(g.shape[0]):
-        gk, ok = g[k], out[k]
-        unit, norm = norm_2(gk)
-        c = -eps[k] / norm if norm > 0 else 0.0
-        for i in range(gk.size):
-            ok[i] = c * (unit * np.float64(clean(gk[i], most)))
+        if is_plain(g[k]):
+            _scale(g[k], eps[k], out[k])
+        else:
+            tame(g[k], tamed)
+            _scale(tamed, eps[k], out[k])
+
+
+@strict
+def _scale(g: Array, eps: float, out: Array) -> None:
+    c = g.dtype.type(step_factor(g, eps))
+    for i in range(g.size):
+        out[i] = c * g[i]
+
+
+@strict
+def step_factor(g: Array, eps: float) -> float:
+    """-eps / norm_2(g), 0 where g = 0."""
+    norm = math.sqrt(_squares(g))
+    return -eps / norm if norm > 0 else 0.0
 
 
 @strict
