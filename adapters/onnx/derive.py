@@ -16,7 +16,7 @@ from pertcore.adapters.onnx.op import Op, Tensor
 from pertcore.adapters.onnx.symbolic import symbol
 
 LEAD = "K"
-VALUE = "value"
+VALUE = "pc.value"
 
 
 @dataclass(frozen=True)

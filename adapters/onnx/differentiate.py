@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from pertcore.adapters.onnx.export import export
 from pertcore.adapters.onnx.load import load
 from pertcore.adapters.onnx.nodes import Node
 from pertcore.adapters.onnx.normalise import normalise
-from pertcore.adapters.onnx.reemit import Primal, input_dims, reemit
+from pertcore.adapters.onnx.reemit import Primal, batch_name, input_dims, reemit
 from pertcore.adapters.onnx.select import free_inputs
 from pertcore.errors import InputError, ModelError
 
@@ -76,18 +76,19 @@ def differentiate(
     normal, opset = normalise(load(model))
     inputs = free_inputs(normal)
     made = {value.name: value for value in normal.graph.output}
-    primal = reemit(normal, opset, {n: input_dims(v) for n, v in inputs.items()}, freeze={})
+    batch = batch_name(inputs.values())
+    shapes = {name: input_dims(value, batch) for name, value in inputs.items()}
+    primal = reemit(normal, opset, shapes, freeze={})
     xs = _names(wrt, inputs, "wrt")
     ys = _names(outputs, made, "outputs")
     values = tuple(primal.values[y] for y in ys)
     derivatives = Derivatives(primal.graph, tuple(primal.values[x] for x in xs), values)
     if mode == "jvp":
-        product = derivatives.pushforward([f"tan_{x}" for x in xs])
-        return _joined(
-            primal, product, mode, [(f"tanout_{y}", r) for y, r in zip(ys, product.results)]
-        )
-    product = derivatives.pullback([f"ct_{y}" for y in ys])
-    found = [(f"grad_{x}", result) for x, result in zip(xs, product.results, strict=True)]
+        product = derivatives.pushforward(_unique("tan_", xs, inputs))
+        found = list(zip(_unique("tanout_", ys, inputs), product.results, strict=True))
+        return _joined(primal, product, mode, found)
+    product = derivatives.pullback(_unique("ct_", ys, inputs))
+    found = list(zip(_unique("grad_", xs, {*inputs, *ys}), product.results, strict=True))
     if mode == "value_and_vjp":
         found = [*zip(ys, values, strict=True), *found]
     return _joined(primal, product, mode, found)
@@ -101,6 +102,17 @@ def _names(wanted: Sequence[str] | None, values: dict[str, Any], what: str) -> l
     if unknown or not wanted:
         raise InputError(f"{what}={list(wanted)}: the model has {', '.join(floats)} of type float")
     return list(wanted)
+
+
+def _unique(prefix: str, names: Sequence[str], taken: Collection[str]) -> list[str]:
+    """prefix + name, with an underscore more for every time that it is taken."""
+    made: list[str] = []
+    for name in names:
+        fresh = prefix + name
+        while fresh in taken or fresh in made:
+            fresh += "_"
+        made.append(fresh)
+    return made
 
 
 def _is_float(value: onnx.ValueInfoProto) -> bool:

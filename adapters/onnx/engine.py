@@ -13,12 +13,12 @@ from pertcore.adapters.onnx.sessions import Session, place
 from pertcore.errors import CapabilityError
 from pertcore.oracle import Array
 
-RESULT = "result"
+RESULT = "pc.result"
 SEEDS = {
-    ("vjp", False): "cotangent",
-    ("vjp", True): "cotangents",
-    ("jvp", False): "tangent",
-    ("jvp", True): "tangents",
+    ("vjp", False): "pc.cotangent",
+    ("vjp", True): "pc.cotangents",
+    ("jvp", False): "pc.tangent",
+    ("jvp", True): "pc.tangents",
 }
 
 
@@ -84,7 +84,8 @@ class Engine:
         known = dict(zip(self._forward.outputs, made, strict=True))
         known[self._input] = point
         known[self._derivatives.outputs[0]] = known[VALUE]
-        return known[VALUE].numpy(), {name: known[name] for name in self.residuals}
+        # The value may be a residual too, and the caller may write to what it gets.
+        return known[VALUE].numpy().copy(), {name: known[name] for name in self.residuals}
 
     def product(self, kind: str, v: Array, residuals: dict[str, Any], *, many: bool) -> Array:
         """J^T v ("vjp") or J u ("jvp"); with `many`, v has a leading axis."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from itertools import count
 from typing import Any
 
@@ -69,7 +70,7 @@ class Graph:
     def constant(self, value: Any) -> str:
         """Name of a constant; equal constants share one."""
         array = np.asarray(value, order="C")
-        key = (array.dtype.str, array.shape, array.tobytes())
+        key = _content(array)
         if array.dtype.kind != "O" and key in self._interned:
             return self._interned[key]
         name = self.fresh("const")
@@ -80,7 +81,8 @@ class Graph:
         return name
 
     def fresh(self, stem: str) -> str:
-        return f"pc.{stem}.{next(self.numbers)}"
+        name = f"pc.{stem}.{next(self.numbers)}"
+        return self.fresh(stem) if name in self.types else name
 
     def value(self, name: str) -> Array | None:
         """The constant behind a name, None where there is none."""
@@ -173,11 +175,17 @@ class Graph:
         return tuple(node.outputs)
 
 
+def _content(array: Array) -> Any:
+    """A key by which equal arrays are found, a hash in place of many bytes."""
+    data = array.tobytes()
+    return (array.dtype.str, array.shape, data if len(data) < 64 else sha256(data).digest())
+
+
 def _frozen(value: Any) -> Any:
     if isinstance(value, dict):
         return tuple(sorted((k, _frozen(v)) for k, v in value.items()))
     if isinstance(value, list | tuple):
         return tuple(_frozen(v) for v in value)
     if isinstance(value, np.ndarray):
-        return (value.dtype.str, value.shape, value.tobytes())
+        return _content(value)
     return value if isinstance(value, int | float | str | bytes) or value is None else id(value)

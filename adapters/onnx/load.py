@@ -82,10 +82,11 @@ def _check(model: onnx.ModelProto) -> None:
     graph = model.graph
     for tensor in graph.initializer:
         _check_tensor(tensor)
+    if graph.sparse_initializer:
+        raise ModelError("the model has sparse weights: store them as dense tensors")
     if not graph.output:
         raise ModelError("the model has no outputs: it may be cut off")
     made = {value.name for value in graph.input} | {t.name for t in graph.initializer}
-    made |= {tensor.values.name for tensor in graph.sparse_initializer}
     for node in graph.node:
         missing = [name for name in node.input if name and name not in made]
         if missing:

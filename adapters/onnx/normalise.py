@@ -106,5 +106,7 @@ def _same_at_18(node: onnx.NodeProto) -> bool:
         old = onnx.defs.get_schema(node.op_type, EMITTED, "")
     except onnx.defs.SchemaError:
         return False
+    if old.deprecated:
+        return False
     known = all(attribute.name in old.attributes for attribute in node.attribute)
     return known and old.min_input <= len(node.input) <= old.max_input

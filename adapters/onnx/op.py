@@ -180,6 +180,8 @@ class Op:
 
     def resized(self, x: Tensor, dims: Sequence[int | Poly]) -> Tensor:
         """`x` in the shape `dims`, leading axis included."""
+        if 0 in dims:
+            return self.reshaped_type(self.Reshape(x, self.sizes(dims), allowzero=1), dims)
         return self.reshaped_type(self.Reshape(x, self.target(x, dims)), dims)
 
     def reshaped_type(self, x: Tensor, dims: Sequence[int | Poly]) -> Tensor:

@@ -46,7 +46,7 @@ def _same_shape(graph: Graph, node: Node) -> tuple[str, ...] | None:
 
 def _transpose(graph: Graph, node: Node) -> tuple[str, ...] | None:
     perm = node.attrs.get("perm")
-    if perm is not None and list(perm) == sorted(perm):
+    if perm is not None and list(perm) == list(range(len(perm))):
         return node.inputs[:1]
     inner = graph.makers.get(node.inputs[0])
     if perm is None or inner is None or inner.op != "Transpose" or "perm" not in inner.attrs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from pertcore.adapters.onnx.symbolic import Poly, symbol
 from pertcore.errors import CapabilityError
 from pertcore.oracle import Array
 
-BATCH = "N"
+BATCH, LEAD = "N", "K"
 
 
 @dataclass(frozen=True)
@@ -134,12 +134,25 @@ def emittable(node: onnx.NodeProto, opset: int) -> bool:
     return True
 
 
-def input_dims(value: onnx.ValueInfoProto) -> list[int | Poly]:
-    """Dimensions of a graph input; a free one is a symbol, named as in the file or by its place."""
+def input_dims(value: onnx.ValueInfoProto, batch: str | None = None) -> list[int | Poly]:
+    """Dimensions of a graph input; a free one is a symbol, named as in the file or by its place.
+
+    A free first axis is the batch N; `batch`, where given, is the file's name for it, and a first
+    axis of another name is something else.
+    """
     dims: list[int | Poly] = []
     for axis, dim in enumerate(value.type.tensor_type.shape.dim):
         if dim.HasField("dim_value") and dim.dim_value > 0:
             dims.append(int(dim.dim_value))
+        elif (axis == 0 and batch is None) or (batch and dim.dim_param == batch):
+            dims.append(symbol(BATCH))
         else:
-            dims.append(symbol(BATCH if axis == 0 else dim.dim_param or f"{value.name}.{axis}"))
+            plain = dim.dim_param.isidentifier() and dim.dim_param not in (BATCH, LEAD)
+            dims.append(symbol(dim.dim_param if plain else f"{value.name}.{axis}"))
     return dims
+
+
+def batch_name(values: Iterable[onnx.ValueInfoProto]) -> str | None:
+    """The name that the file gives to the first free first axis, None where it gives none."""
+    firsts = [value.type.tensor_type.shape.dim[:1] for value in values]
+    return next((dims[0].dim_param for dims in firsts if dims and dims[0].dim_param), None)

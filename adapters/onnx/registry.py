@@ -115,7 +115,7 @@ def _by_position(formulas: Sequence[Formula | None]) -> Formula:
 
 
 def _register_partials(name: str, partial: Formula, still: frozenset[int]) -> None:
-    def backward(op: Any, n: Any, g: Any) -> Any:
+    def backward(op: Any, n: Any, g: Any, *_: Any) -> Any:
         wanted = [i for i in range(len(n.i)) if n.wants(i) and i not in still]
         found = {i: op.sum_to(partial(op, n, g, i), n.i[i].shape) for i in wanted}
         return [found.get(i) for i in range(len(n.i))]

@@ -31,7 +31,7 @@ class Session:
         self.outputs = [value.name for value in model.graph.output]
 
     def run(self, feeds: Mapping[str, Any]) -> list[Any]:
-        """Outputs as OrtValues, in the order of the model."""
+        """Outputs as OrtValues, in the order of the model. Raises ModelError where it fails."""
         session = self._loaded()
         # A binding of its own for every run: a kept one would write over the results before.
         binding = session.io_binding()
@@ -39,7 +39,10 @@ class Session:
             binding.bind_ortvalue_input(name, value)
         for name in self.outputs:
             binding.bind_output(name, self._device)
-        session.run_with_iobinding(binding)
+        try:
+            session.run_with_iobinding(binding)
+        except Exception as error:
+            raise ModelError(f"ONNX Runtime: {str(error).splitlines()[0]}") from error
         return binding.get_outputs()
 
     def _loaded(self) -> Any:

@@ -22,7 +22,9 @@ def infer(graph: Graph, node: Node) -> list[Type]:
     if rule is not None:
         try:
             known = Known(graph, node)
-            return [Type(np.dtype(d), tuple(s)) for d, s in rule(known)][: len(node.outputs)]
+            kinds = [Type(np.dtype(d), tuple(s)) for d, s in rule(known)]
+            if len(kinds) >= len(node.outputs):
+                return kinds[: len(node.outputs)]
         except Unknown:
             pass
         except (IndexError, ValueError, ZeroDivisionError, TypeError, KeyError) as error:

@@ -115,6 +115,11 @@ def forward(
         if all(tangent is None for tangent in given):
             continue
         made = _rule(node, "jvp").jvp(op, View(op, node, activity.values), *given)
+        moving = [name for name in node.outputs if name in activity.values]
+        if moving and node.outputs.index(moving[-1]) >= len(_tuple(made)):
+            raise CapabilityError(
+                f"no jvp rule for every output of {_listed([node])}; {ALTERNATIVE}"
+            )
         for name, tangent in zip(node.outputs, _tuple(made)):
             if tangent is not None:
                 tangents[name] = tangent

@@ -10,7 +10,14 @@ import math
 from typing import Any
 
 from pertcore.adapters.onnx.op import Op, Tensor, View
-from pertcore.adapters.onnx.registry import elementwise, elementwise_each
+from pertcore.adapters.onnx.registry import elementwise, elementwise_each, refusal
+
+
+def _dropout(op: Op, n: View, t: Tensor) -> Tensor:
+    training = n.input(2)
+    if training is not None and (training.value is None or training.value.any()):
+        raise refusal(n, 0)
+    return t
 
 
 def _leaky(op: Op, n: View, t: Tensor, slope: Any, x: Tensor) -> Tensor:
@@ -150,7 +157,7 @@ def _extreme(op: Op, n: View, t: Tensor, index: int) -> Tensor:
 elementwise(
     {
         "Identity": lambda op, n, t: t,
-        "Dropout": (lambda op, n, t: t, None, None),
+        "Dropout": (_dropout, None, None),
         "Neg": lambda op, n, t: -t,
         "Abs": lambda op, n, t: t * op.Sign(n.x),
         "Relu": lambda op, n, t: t * op.above(n.x if n.made_by("MaxPool") else n.y, 0.0),

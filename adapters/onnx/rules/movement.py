@@ -140,7 +140,7 @@ def _slices(n: View) -> list[tuple[int, Any, int]]:
         size = n.x.shape[axis]
         first = low + size if isinstance(low, int) and low < 0 else low
         if isinstance(first, int) and isinstance(size, int):
-            first = min(max(first, 0), size)
+            first = min(max(first, 0), size if step > 0 else size - 1)
         found.append((axis, first, step))
     return found
 
@@ -233,13 +233,13 @@ def depth_to_space_jvp(op: Op, n: View, t: Tensor) -> Tensor:
 
 @vjp("SpaceToDepth")
 def space_to_depth_vjp(op: Op, n: View, g: Tensor) -> list[Tensor | None]:
-    size = n.attr("blocksize")
-    return [op.batched(lambda s: op.DepthToSpace(s, blocksize=size, mode="DCR"), g)]
+    size, mode = n.attr("blocksize"), n.attr("mode", "DCR")
+    return [op.batched(lambda s: op.DepthToSpace(s, blocksize=size, mode=mode), g)]
 
 
 @jvp("SpaceToDepth")
 def space_to_depth_jvp(op: Op, n: View, t: Tensor) -> Tensor:
-    return op.batched(lambda s: op.SpaceToDepth(s, blocksize=n.attr("blocksize")), t)
+    return op.batched(lambda s: op.SpaceToDepth(s, **n.node.attrs), t)
 
 
 @vjp("Trilu", still=(1,))

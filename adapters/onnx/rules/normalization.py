@@ -6,6 +6,7 @@ from typing import Any
 
 from pertcore.adapters.onnx.op import Op, Tensor, View
 from pertcore.adapters.onnx.registry import jvp, refusal, vjp
+from pertcore.adapters.onnx.symbolic import product
 
 
 @vjp("Softmax")
@@ -36,7 +37,7 @@ def log_softmax_jvp(op: Op, n: View, t: Tensor) -> Tensor:
 
 
 @vjp("BatchNormalization")
-def batch_norm_vjp(op: Op, n: View, g: Tensor) -> list[Tensor | None]:
+def batch_norm_vjp(op: Op, n: View, g: Tensor, *_: Any) -> list[Tensor | None]:
     return [g * _channel_scale(op, n)]
 
 
@@ -88,20 +89,39 @@ def _centred_product(op: Op, x: Tensor, t: Tensor, axes: list[int], epsilon: flo
 
 
 @vjp("LayerNormalization")
-def layer_norm_vjp(op: Op, n: View, g: Tensor | None, *_: Any) -> list[Tensor | None]:
+def layer_norm_vjp(op: Op, n: View, g: Tensor | None, *more: Tensor | None) -> list[Tensor | None]:
+    """Mean and inverse deviation, its other outputs, add mean' = 1/m and r' = -r^3 (x - mean)/m."""
     axes = _layer_axes(n)
-    scaled = g * n.b if g is not None else None
-    return [
-        None if scaled is None else _centred_product(op, n.x, scaled, axes, n.attr("epsilon", 1e-5))
-    ]
+    total = None
+    if g is not None:
+        total = _centred_product(op, n.x, g * n.b, axes, n.attr("epsilon", 1e-5))
+    for cotangent, slope in zip(more, _statistics(op, n, axes), strict=False):
+        if cotangent is not None:
+            term = op.expand(cotangent * slope, n.x.shape)
+            total = term if total is None else total + term
+    return [total]
 
 
 @jvp("LayerNormalization")
-def layer_norm_jvp(op: Op, n: View, t: Tensor, *_: Any) -> Tensor:
-    return _centred_product(op, n.x, t, _layer_axes(n), n.attr("epsilon", 1e-5)) * n.b
+def layer_norm_jvp(op: Op, n: View, t: Tensor, *_: Any) -> list[Tensor]:
+    axes = _layer_axes(n)
+    whole = _centred_product(op, n.x, t, axes, n.attr("epsilon", 1e-5)) * n.b
+    slopes = _statistics(op, n, axes)[: len(n.o) - 1]
+    return [whole, *[op.reduce_sum(t * slope, axes) for slope in slopes]]
 
 
 def _layer_axes(n: View) -> list[int]:
     if n.wants(1) or n.wants(2):
         raise refusal(n, 1)
     return list(range(n.axis(default=-1), 0))
+
+
+def _statistics(op: Op, n: View, axes: list[int]) -> list[Tensor]:
+    """Derivatives of the mean and of r = 1 / sqrt(var + epsilon) by each entry of x."""
+    if len(n.o) == 1:
+        return []
+    size = product(n.x.shape[a] for a in axes)
+    count = op.indicator(op.size(size), n.x)
+    centred = n.x - op.ReduceMean(n.x, axes, keepdims=1)
+    deviation = op.ReduceMean(centred * centred, axes, keepdims=1) + n.attr("epsilon", 1e-5)
+    return [1.0 / count, -(centred / (count * deviation * op.Sqrt(deviation)))]
