@@ -53,25 +53,13 @@ GEOMETRY = (
     Row("project_1", "projections:project_1", "projections:project_1", "cases:deltas", 2, 1024),
     Row("project_2", "projections:project_2", "projections:project_2", "cases:deltas", 2, 8),
     Row(
-        "project_box_1",
-        "projections:project_box_1",
-        "projections:project_box_1",
-        "cases:points",
-        3,
-        256,
+        "project_box_1", "projections:project_box_1", "boxed:project_box_1", "cases:points", 3, 256
     ),
-    Row(
-        "project_box_2",
-        "projections:project_box_2",
-        "projections:project_box_2",
-        "cases:points",
-        3,
-        4,
-    ),
+    Row("project_box_2", "projections:project_box_2", "boxed:project_box_2", "cases:points", 3, 4),
     Row(
         "project_box_p",
         "projections:project_box_p",
-        "projections:project_box_p",
+        "boxed:project_box_p",
         "cases:points_slow",
         3,
         4096,

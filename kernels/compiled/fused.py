@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pertcore.kernels.compiled.boxed import project_row_2
 from pertcore.kernels.compiled.elements import (
     at,
     clamp,
@@ -16,7 +17,6 @@ from pertcore.kernels.compiled.elements import (
     strict,
     within,
 )
-from pertcore.kernels.compiled.projections import project_row_2
 from pertcore.kernels.compiled.steps import is_plain, step_factor, tame
 from pertcore.oracle import Array
 
