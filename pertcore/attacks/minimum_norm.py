@@ -11,7 +11,7 @@ from pertcore.closed_form import exact
 from pertcore.errors import InputError
 from pertcore.oracle import Array, Linearization
 from pertcore.result import Status
-from pertcore.solvers.crossing import BIAS, Wall, cross, margin_wall, nearest_wall
+from pertcore.solvers.crossing import BIAS, TIE, Wall, cross, margin_wall, nearest_wall
 from pertcore.solvers.problem import Problem
 from pertcore.solvers.tightening import tighten
 
@@ -35,7 +35,7 @@ def deepfool(
 
 @register("minnorm", minimum_norm=True)
 def minnorm(
-    problem: Problem, first: Linearization | None, *, steps: int = 50, tolerance: float = 1e-4,
+    problem: Problem, first: Linearization | None, *, steps: int = 50, tolerance: float = TIE,
     refine: int = 0,
 ) -> tuple[Array, Array]:  # fmt: skip
     """Problem (7) on the margin itself, solved by (8) and iterated: one cotangent a step.
@@ -67,7 +67,7 @@ def _crossed(
     over = np.flatnonzero(status == Status.OK)
     if refine and len(over):
         part = problem.take(over)
-        points[over] = tighten(part, margin_wall(0.0), points[over], rounds=refine)
+        points[over] = tighten(part, margin_wall(), points[over], rounds=refine)
     if np.all(np.isinf(problem.eps)):
         return points, status
     box = problem.box

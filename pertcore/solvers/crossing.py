@@ -16,6 +16,10 @@ from pertcore.solvers.problem import Front, Problem, judge, leave_flat, narrowed
 # The largest share of the step from x that Croce and Hein 2020 mix in.
 BIAS = 0.1
 
+# (7) ends on a tie, so a step aims over it by this share of the spread of the sample's scores;
+# less than that, and rounding can hold a sample at a margin of 0.
+TIE = 1e-4
+
 # (problem, linearisation, value) -> level (n,) and gradient (n, d) of the wall to step over.
 Wall = Callable[[Problem, Linearization, Array], tuple[Array, Array]]
 
@@ -114,14 +118,14 @@ def nearest_wall(classes: int) -> Wall:
         chosen = score.argmax(axis=0) if problem.goal.targeted else score.argmin(axis=0)
         everyone = np.arange(len(problem))
         return (
-            sign * level[chosen, everyone],
+            sign * level[chosen, everyone] + TIE * _spread(problem, value),
             sign * gradients[chosen, everyone],
         )
 
     return wall
 
 
-def margin_wall(tolerance: float) -> Wall:
+def margin_wall(tolerance: float = TIE) -> Wall:
     """The runner-up's wall alone, one cotangent a step; the step aims at L = -tol.
 
     tol is `tolerance` times the spread of the sample's scores, since (7) ends on a tie.
@@ -129,8 +133,12 @@ def margin_wall(tolerance: float) -> Wall:
 
     def wall(problem: Problem, lin: Linearization, value: Array) -> tuple[Array, Array]:
         rows = problem.losses("margin", value)
-        f = problem.goal.scores(value).reshape(len(value), -1)
-        spread = np.ptp(f, axis=1).astype(np.float64) + np.abs(rows.margin)
-        return rows.value + tolerance * spread, problem.gradient(lin, rows.cotangent)
+        aim = rows.value + tolerance * _spread(problem, value)
+        return aim, problem.gradient(lin, rows.cotangent)
 
     return wall
+
+
+def _spread(problem: Problem, value: Array) -> Array:
+    f = problem.goal.scores(value).reshape(len(value), -1).astype(np.float64)
+    return np.ptp(f, axis=1) if f.shape[1] > 1 else np.abs(f[:, 0] - problem.goal.decision)
