@@ -52,9 +52,10 @@ def from_onnx(
         if not finite_differences:
             raise
     user = UserModel(loaded, choice, threads=threads, providers=providers)
-    sample = tuple(building.probes(choice, 1).shape[1:])
-    shape = user(building.probes(choice, 1)).shape[1:]
-    return from_function(user, input_shape=sample, output_shape=shape, dtype=choice.dtype)
+    x = building.probes(choice)[:1]
+    return from_function(
+        user, input_shape=x.shape[1:], output_shape=user(x).shape[1:], dtype=choice.dtype
+    )
 
 
 class OnnxOracle:
@@ -87,7 +88,7 @@ class OnnxOracle:
         """From the graph, or from one run where the graph leaves it open."""
         shape = self._engine.output_shape
         if not all(isinstance(dim, int) for dim in shape):
-            self._engine.output_shape = self._user(building.probes(self._choice, 1)).shape[1:]
+            self._engine.output_shape = self._user(building.probes(self._choice)).shape[1:]
         return self._engine.output_shape
 
     def _capabilities(self) -> frozenset[str]:

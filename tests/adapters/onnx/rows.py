@@ -216,6 +216,7 @@ WINDOWED = [
         attrs={"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]},
     ),
     Row("MaxPool", (3, 5, 6), attrs={"kernel_shape": [2, 2], "strides": [2, 2]}),
+    Row("MaxPool", (16, 4, 6), attrs={"kernel_shape": [2, 2], "strides": [2, 2]}),
     Row("MaxPool", (3, 7), attrs={"kernel_shape": [3]}),
     Row("MaxPool", (3, 7, 7), attrs={"kernel_shape": [2, 2], "dilations": [2, 2]}),
 ]

@@ -127,6 +127,15 @@ def test_wrong_lifting_is_noticed_and_looped():
     assert lin.take(np.array([], int)).value.shape == (0, 6)
 
 
+def test_a_batch_that_cannot_be_checked_is_looped():
+    """Dead on every random input: a wrong batch would not show."""
+    nodes = [helper.make_node("Sub", ["x", "far"], ["s"]), helper.make_node("Relu", ["s"], ["y"])]
+    far = weight("far", np.full(3, 1e6, np.float32))
+    oracle = from_onnx(model(nodes, [value("x", [1, 3])], [value("y", None)], [far]), threads=1)
+    assert oracle.batch == "looped"
+    assert "cannot be checked" in oracle.notes[0]
+
+
 def test_lower_ranks_under_a_leading_axis():
     """x loses its batch axis, so its tangent (c, 4) meets (3, 4) with the ranks out of step."""
     nodes = [
@@ -257,18 +266,23 @@ def test_tiny_activations_count_as_positive():
     np.testing.assert_array_equal(lin.vjp(np.ones((1, 3), np.float32)), [[1, 0, 1]])
 
 
-@pytest.mark.parametrize("kernel, strides", [([2, 2], [2, 2]), ([3, 3], [1, 1])])
-def test_max_pool_goes_to_the_first_of_ties(kernel, strides):
+@pytest.mark.parametrize(
+    "kernel, strides, channels", [([2, 2], [2, 2], 1), ([2, 2], [2, 2], 16), ([3, 3], [1, 1], 1)]
+)
+def test_max_pool_goes_to_the_first_of_ties(kernel, strides, channels):
     pool = helper.make_node("MaxPool", ["x"], ["y"], kernel_shape=kernel, strides=strides)
-    net = model([pool], [value("x", ["N", 1, 4, 4])], [value("y", None)])
-    lin = from_onnx(net, threads=1).linearize(np.ones((2, 1, 4, 4), np.float32))
+    net = model([pool], [value("x", ["N", channels, 4, 4])], [value("y", None)])
+    x = RNG.integers(0, 3, (20, channels, 4, 4)).astype(np.float32)
+    lin = from_onnx(net, threads=1).linearize(x)
     gradient = lin.vjp(np.ones_like(lin.value))
-    first = np.zeros((4, 4))
-    reach = range(0, 4 - kernel[0] + 1, strides[0])
-    for i in reach:
-        for j in reach:
-            first[i, j] += 1
-    np.testing.assert_array_equal(gradient, np.broadcast_to(first, gradient.shape))
+    expected = np.zeros_like(x)
+    for i in range(0, 4 - kernel[0] + 1, strides[0]):
+        for j in range(0, 4 - kernel[1] + 1, strides[1]):
+            window = x[:, :, i : i + kernel[0], j : j + kernel[1]].reshape(20, channels, -1)
+            down, right = np.divmod(window.argmax(axis=-1), kernel[1])
+            n, c = np.indices(down.shape)
+            np.add.at(expected, (n, c, i + down, j + right), 1)
+    np.testing.assert_array_equal(gradient, expected)
 
 
 def test_maxima_share_ties():
