@@ -12,7 +12,7 @@ from onnx import helper
 
 import pertcore.adapters.onnx.rules  # noqa: F401  fills the registry
 from pertcore.adapters.onnx import build as building
-from pertcore.adapters.onnx import registry
+from pertcore.adapters.onnx import expansion, registry
 from pertcore.adapters.onnx.load import load
 from pertcore.adapters.onnx.normalise import main_opset, normalise
 from pertcore.adapters.onnx.reemit import emittable, input_dims
@@ -115,6 +115,8 @@ def _operators(model: onnx.ModelProto, opset: int) -> tuple[OperatorInfo, ...]:
         counts[name] += 1
         known = emittable(node, opset)
         facts[name] = registry.fact(node.op_type, domain) if known else "unknown"
+        if known and expansion.expandable(node.op_type, domain, opset):
+            facts[name] = "rule"
     return tuple(OperatorInfo(name, count, facts[name]) for name, count in counts.most_common())
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import onnx
 from onnx import helper, numpy_helper
 
-from pertcore.adapters.onnx import lifting, registry
+from pertcore.adapters.onnx import expansion, lifting, registry
 from pertcore.adapters.onnx.graph import Graph
 from pertcore.adapters.onnx.nodes import Node
 from pertcore.adapters.onnx.symbolic import Poly, symbol
@@ -71,12 +71,27 @@ def _emit(graph: Graph, proto: onnx.NodeProto, values: dict[str, str], lift: boo
         outputs.pop()
     label = proto.name or (outputs[0] if outputs else proto.op_type)
     node = Node(proto.op_type, tuple(inputs), outputs, attrs, _domain(proto.domain), label)
-    if lift:
-        node = lifting.lifted(graph, node)
-    made = graph.emit(
-        node.op, node.inputs, node.attrs, outputs=len(outputs), domain=node.domain, label=label
-    )
+    function = expansion.body(graph, node)
+    if function is not None:
+        made = _emit_body(graph, node, function, lift)
+    else:
+        node = lifting.lifted(graph, node) if lift else node
+        made = graph.emit(
+            node.op, node.inputs, node.attrs, outputs=len(outputs), domain=node.domain, label=label
+        )
     values.update({name: new for name, new in zip(outputs, made, strict=True) if name})
+
+
+def _emit_body(
+    graph: Graph, node: Node, function: onnx.FunctionProto, lift: bool
+) -> tuple[str, ...]:
+    inner = {"": "", **dict.fromkeys(function.input, "")}
+    inner.update(zip(function.input, node.inputs))
+    for proto in function.node:
+        whole = expansion.resolved(proto, node.attrs, node.op, graph.opset)
+        whole.name = node.label
+        _emit(graph, whole, inner, lift)
+    return tuple(inner.get(name, "") for name in function.output[: len(node.outputs)])
 
 
 def _domain(domain: str) -> str:
@@ -112,7 +127,9 @@ def _refuse_foreign(model: onnx.ModelProto, opset: int) -> None:
     found: dict[str, list[str]] = {}
     for node in model.graph.node:
         domain = _domain(node.domain)
-        if node in foreign or registry.fact(node.op_type, domain) == "unknown":
+        known = registry.fact(node.op_type, domain) != "unknown"
+        known = known or expansion.expandable(node.op_type, domain, opset)
+        if node in foreign or not known:
             kind = f"{domain}::{node.op_type}".removeprefix("::")
             found.setdefault(kind, []).append(node.name or node.output[0])
     listed = ", ".join(f"{kind} ({', '.join(names[:3])})" for kind, names in found.items())

@@ -162,6 +162,19 @@ MOVEMENT = [
     Row("TopK", (5,), (X, np.array([2])), {"axis": 1}, outputs=2),
     Row("TopK", (3, 5), (X, np.array([2])), {"axis": -1, "largest": 0}, outputs=2),
 ]
+# No rule of their own: written out by the function body of their schema.
+EXPANDED = [
+    Row("MeanVarianceNormalization", (3, 4, 2), attrs={"axes": [2, 3]}, judge="ort"),
+    Row(
+        "GroupNormalization",
+        (4, 3, 2),
+        (X, numbers(4), numbers(4)),
+        {"num_groups": 2},
+        opset=21,
+        judge="ort",
+    ),
+    Row("RMSNormalization", (3, 4), (X, numbers(4)), opset=23),
+]
 NORMALISED = [
     *plain("Softmax LogSoftmax"),
     Row("Softmax", (3, 4), attrs={"axis": 1}),
@@ -241,6 +254,6 @@ RESIZED = [
     resize((1.7, 1), mode="cubic", cubic_coeff_a=-0.5, exclude_outside=1),
     resize(sizes=(3, 9), mode="nearest", coordinate_transformation_mode="pytorch_half_pixel"),
 ]
-ROWS = [*UNARY, *NARY, *REDUCTIONS, *LINEAR, *MOVEMENT, *NORMALISED, *WINDOWED, *RESIZED]
+ROWS = [*UNARY, *NARY, *REDUCTIONS, *LINEAR, *MOVEMENT, *NORMALISED, *EXPANDED, *WINDOWED, *RESIZED]
 # Indices are an input of the operator that moves with x, so they need a model of their own.
 ELSEWHERE = {"GatherElements"}
