@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pertcore.kernels.definitions.exact import SAFETY, Bound, finish_p, round_down
+from pertcore.kernels.definitions.exact import SAFETY, Bound, delivered, finish_p, round_down
 from pertcore.oracle import Array
 
 HALVINGS = 80
@@ -103,12 +103,13 @@ def _project(
     def over(d: Array) -> Array:
         return np.sum(np.nan_to_num(d) ** p, axis=1, keepdims=True) > 1
 
-    outside = over(np.minimum(a, r))
+    clipped = np.minimum(np.maximum(z, lo), hi)
+    outside = delivered(x, clipped, p) > eps[:, None] * (1 - SAFETY)
     low, high = np.zeros_like(unit), largest(np.nan_to_num(a), axis=1, keepdims=True)
     for _ in range(HALVINGS):
         middle = (low + high) / 2
         more = over(np.minimum(shape(a, middle), r))
         low, high = np.where(more, middle, low), np.where(more, high, middle)
-    d = np.where(outside, np.minimum(shape(a, high), r), np.minimum(a, r))
-    point = (x + unit * np.sign(gap) * d).astype(x.dtype)
-    finish_p(x, np.where(np.minimum(a, r) == d, np.clip(z, lo, hi), point), eps, p, lo, hi, out)
+    d = np.minimum(shape(a, high), r)
+    point = np.where(d == r, bound, x + unit * np.sign(gap) * d).astype(x.dtype)
+    finish_p(x, np.where(outside, point, clipped), eps, p, lo, hi, out)

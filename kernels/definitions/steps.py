@@ -60,11 +60,11 @@ def lmo_box_p(g: Array, x: Array, eps: Array, p: float, lo: Bound, hi: Bound, ou
     """
     step = clean(g)
     w = weights(np.abs(step), p)
-    eps_column = np.where(eps > 0, eps, 1)[:, None]
-    with np.errstate(over="ignore"):
-        r = np.minimum(room(step, x, lo, hi) / eps_column, 1)
-    t = _level(w, r, r**p, w**p, np.ones_like(eps_column), 1 / p)
-    out[...] = -np.sign(step) * eps[:, None] * saturate(w, r, t)
+    unit = np.where(eps > 0, eps, 1)[:, None]
+    reach = np.minimum(room(step, x, lo, hi), eps[:, None])
+    r = reach / unit
+    t = _level(w, r, r**p, w**p, np.ones_like(unit), 1 / p)
+    out[...] = -np.sign(step) * np.minimum(unit * saturate(w, r, t), reach)
 
 
 def _level(w: Array, r: Array, full: Array, rate: Array, goal: Array, power: float) -> Array:
