@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -75,7 +76,7 @@ class LoopedLinearization:
     parts: list[OnnxLinearization]
     shapes: tuple[tuple[int, ...], tuple[int, ...], Any]
 
-    @property
+    @cached_property
     def value(self) -> Array:
         if not self.parts:
             return np.zeros((0, *self.shapes[1]), self.shapes[2])

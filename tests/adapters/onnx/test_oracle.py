@@ -2,12 +2,15 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from onnx import helper
 
 from pertcore.adapters.onnx.adapter import from_onnx
 from pertcore.adapters.onnx.describe import describe
 from pertcore.errors import CapabilityError, InputError, PertcoreWarning
 from pertcore.oracle import Calls, Linearization, Oracle
+from pertcore.testing import assert_oracle
 from tests.adapters.onnx.models import model, small_net, value, weight
 
 RNG = np.random.default_rng(0)
@@ -15,6 +18,9 @@ RNG = np.random.default_rng(0)
 
 def points(n, *shape):
     return RNG.standard_normal((n, *shape)).astype(np.float32)
+
+
+WHOLE, POINTS, COTANGENTS = from_onnx(small_net(), threads=1), points(6, 1, 8, 8), points(6, 3)
 
 
 def unary(*ops, shape=("N", 3)):
@@ -29,6 +35,24 @@ def test_it_is_an_oracle():
     assert isinstance(oracle.linearize(points(1, 1, 8, 8)), Linearization)
     assert oracle.capabilities == {"vjp", "jvp", "take", "exact"}
     assert (oracle.input_shape, oracle.output_shape, oracle.dtype) == ((1, 8, 8), (3,), np.float32)
+
+
+@pytest.mark.parametrize("batch", ["N", 1])
+def test_it_keeps_the_promises_of_the_protocol(batch):
+    assert_oracle(from_onnx(small_net(batch=batch), threads=1), points(3, 1, 8, 8))
+
+
+def test_a_looped_model_keeps_them_too():
+    assert_oracle(from_onnx(mixing(), threads=1), points(3, 2, 3))
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=6))
+def test_a_batch_is_its_samples(rows):
+    lin, single = WHOLE.linearize(POINTS[rows]), [WHOLE.linearize(POINTS[i : i + 1]) for i in rows]
+    v = COTANGENTS[rows]
+    np.testing.assert_allclose(lin.value, np.concatenate([s.value for s in single]), rtol=1e-5)
+    alone = np.concatenate([s.vjp(v[i : i + 1]) for i, s in enumerate(single)])
+    np.testing.assert_allclose(lin.vjp(v), alone, rtol=1e-4, atol=1e-5)
 
 
 def test_calls_are_counted_per_sample():
