@@ -2,8 +2,8 @@
 
 Run `python -m bench.kernels [--out FILE] [--only NAME ...]`. One thread; contestants alternate
 (A B A B ...), medians are printed. The limit is a copy of as many bytes as the kernel must move,
-over as much memory as it touches: `of copy` 1.0 means that the machine allows no more. `naive`
-compares exact rounding with the same step in plain arithmetic.
+over as much memory as it touches: `of copy` 1.0 means that the machine allows no more. `x plain`
+is the time of exact rounding over that of the same step in plain arithmetic.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from bench.machine import copy_arrays, machine_facts
+from bench.plain_rounding import PLAIN
 from pertcore.kernels.catalogue import ROWS, Row, load
 
 SIZES = ((64, 784), (256, 3072), (16, 150528))
@@ -106,6 +107,8 @@ def measure(row: Row, n: int, d: int, rounds: int) -> dict[str, Any]:
     other = torch_run(row, args)
     if other is not None:
         runs["torch"] = other
+    if row.name in PLAIN:
+        runs["plain"] = lambda: PLAIN[row.name](*args, *outs)
     times = alternate(runs, rounds)
     middle = {name: statistics.median(values) for name, values in times.items()}
     ratios = [a / b for a, b in zip(times["copy"], times["numba"], strict=True)]
@@ -119,17 +122,19 @@ def measure(row: Row, n: int, d: int, rounds: int) -> dict[str, Any]:
         "fraction_of_copy_bandwidth": statistics.median(ratios),
         "numpy_ratio": numpy_seconds_per_element(row, n, d) / (middle["numba"] / count),
         "torch_ratio": middle["torch"] / middle["numba"] if "torch" in middle else None,
+        "time_over_plain": middle["numba"] / middle["plain"] if "plain" in middle else None,
     }
 
 
 def line(figures: dict[str, Any]) -> str:
-    torch_ratio = figures["torch_ratio"]
+    torch_ratio, plain = figures["torch_ratio"], figures["time_over_plain"]
     size = f"{figures['n']}x{figures['d']}"
     return (
         f"{figures['kernel']:<20} {size:>10} {figures['ns_per_element']:8.3f} ns/el "
         f"{figures['fraction_of_copy_bandwidth']:6.2f} of copy "
         f"{figures['numpy_ratio']:8.1f} x NumPy "
         + (f"{torch_ratio:8.1f} x torch" if torch_ratio else "")
+        + (f" {plain:5.2f} x plain" if plain else "")
     )
 
 
