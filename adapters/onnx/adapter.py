@@ -63,7 +63,7 @@ class OnnxOracle:
 
     `f(x)` runs the user's own untouched model, so that results are judged on it (a model with a
     fixed batch of one runs lifted, verified against itself). `batch` tells which: "free",
-    "lifted" or "looped".
+    "lifted" or "looped"; `remarks` says why.
     """
 
     def __init__(
@@ -78,7 +78,8 @@ class OnnxOracle:
         self._user = UserModel(model, choice, threads=threads, providers=providers)
         built = building.build(model, choice, self._user, threads=threads, providers=providers)
         self._user.open()
-        self._engine, self.batch, self.notes = built.engine, built.batch, built.notes
+        self._engine, self.batch = built.engine, built.batch
+        self.notes, self.remarks = built.doubts, built.remarks
         self.input_shape, self.output_shape = self._engine.input_shape, self._shape_of_output()
         self.dtype = choice.dtype
         self.calls = Calls()

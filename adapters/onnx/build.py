@@ -26,11 +26,12 @@ CLOSE, TELLING, SPARSE = 1e-4, 1e-6, 0.05
 
 @dataclass(frozen=True)
 class Built:
-    """An engine, how it carries the batch, and what the user should know about it."""
+    """An engine, how it carries the batch, remarks on that, and doubts about its answers."""
 
     engine: Engine
     batch: Batch
-    notes: tuple[str, ...]
+    remarks: tuple[str, ...]
+    doubts: tuple[str, ...] = ()
 
 
 def build(
@@ -47,7 +48,7 @@ def build(
     another number than one.
     """
     normal, opset = normalise(model)
-    notes = (f"the graphs need opset {opset}",) if opset > 18 else ()
+    remarks = (f"the graphs need opset {opset}",) if opset > 18 else ()
 
     def engine(dims: Sequence[int | Poly], *, lift: bool) -> Engine:
         shapes = {choice.input: dims}
@@ -59,7 +60,7 @@ def build(
     if isinstance(first, Poly):
         made = engine(choice.dims, lift=False)
         _check_batch_first(made, choice)
-        return Built(made, "free", notes)
+        return Built(made, "free", remarks, _mixing(user, choice))
     if first != 1:
         raise CapabilityError(
             f"input {choice.input!r} has a fixed batch of {first}: "
@@ -72,10 +73,10 @@ def build(
     except PertcoreError as error:
         reason = str(error)
     if not reason:
-        return Built(lifted, "lifted", (*notes, "its fixed batch of one was lifted, and verified"))
+        return Built(lifted, "lifted", (*remarks, "its batch of one was lifted, and verified"))
     single = engine(choice.dims, lift=False)
-    note = f"its batch of one cannot be lifted ({reason}): samples run one by one"
-    return Built(single, "looped", (*notes, note))
+    remark = f"its batch of one cannot be lifted ({reason}): samples run one by one"
+    return Built(single, "looped", (*remarks, remark))
 
 
 def _check_batch_first(engine: Engine, choice: Choice) -> None:
@@ -103,6 +104,16 @@ def _difference(engine: Engine, user: UserModel, choice: Choice) -> str:
     worst = float(np.max(np.abs(whole - single), initial=0.0))
     agrees = worst <= CLOSE * scale
     return "" if agrees else f"a batch differs from single runs by {worst:.3g} of {scale:.3g}"
+
+
+def _mixing(user: UserModel, choice: Choice) -> tuple[str, ...]:
+    """A sentence on a model of free batch whose answer for a sample changes with its neighbours."""
+    x = probes(choice)[[0, 3]]
+    whole, alone = user(x), user(x[:1])
+    scale = float(np.max(np.abs(whole), initial=0.0))
+    if whole[:1].shape == alone.shape and np.any(np.abs(whole[:1] - alone) > CLOSE * scale):
+        return ("its output for a sample changes with the other samples or from run to run",)
+    return ()
 
 
 def probes(choice: Choice) -> Array:

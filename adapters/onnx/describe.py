@@ -103,7 +103,7 @@ def _tried(model: onnx.ModelProto, given: dict[str, Any]) -> tuple[str, bool, tu
         built = building.build(model, choice, user, threads=1, providers=None)
     except PertcoreError as error:
         return guess, False, (str(error),)
-    return built.batch, True, (*built.notes, *built.engine.refusals.values())
+    return built.batch, True, (*built.remarks, *built.doubts, *built.engine.refusals.values())
 
 
 def _operators(model: onnx.ModelProto, opset: int) -> tuple[OperatorInfo, ...]:

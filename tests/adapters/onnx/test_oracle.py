@@ -114,7 +114,7 @@ def test_a_batch_of_one_is_lifted():
     oracle = from_onnx(small_net(batch=1), threads=1)
     free = from_onnx(small_net(), threads=1)
     assert oracle.batch == "lifted"
-    assert any("lifted" in note for note in oracle.notes)
+    assert "lifted" in oracle.remarks[0] and oracle.notes == ()
     x, v = points(5, 1, 8, 8), points(5, 3)
     np.testing.assert_allclose(oracle(x), free(x), rtol=1e-5)
     np.testing.assert_allclose(oracle.linearize(x).vjp(v), free.linearize(x).vjp(v), rtol=1e-5)
@@ -134,7 +134,7 @@ def mixing():
 def test_wrong_lifting_is_noticed_and_looped():
     oracle = from_onnx(mixing(), threads=1)
     assert oracle.batch == "looped"
-    assert any("one by one" in note for note in oracle.notes)
+    assert "one by one" in oracle.remarks[0]
     x = points(4, 2, 3)
     soft = np.exp(x.reshape(4, 6))
     soft /= soft.sum(axis=1, keepdims=True)
@@ -157,7 +157,14 @@ def test_a_batch_that_cannot_be_checked_is_looped():
     far = weight("far", np.full(3, 1e6, np.float32))
     oracle = from_onnx(model(nodes, [value("x", [1, 3])], [value("y", None)], [far]), threads=1)
     assert oracle.batch == "looped"
-    assert "cannot be checked" in oracle.notes[0]
+    assert "cannot be checked" in oracle.remarks[0]
+
+
+def test_samples_that_change_each_other_are_noted():
+    norm = helper.make_node("MeanVarianceNormalization", ["x"], ["y"], axes=[0])
+    net = model([norm], [value("x", ["N", 4])], [value("y", None)])
+    assert "changes with the other samples" in from_onnx(net, threads=1).notes[0]
+    assert from_onnx(small_net(), threads=1).notes == ()
 
 
 def test_lower_ranks_under_a_leading_axis():
