@@ -110,8 +110,9 @@ def _mixing(user: UserModel, choice: Choice) -> tuple[str, ...]:
     """A sentence on a model of free batch whose answer for a sample changes with its neighbours."""
     x = probes(choice)[[0, 3]]
     whole, alone = user(x), user(x[:1])
-    scale = float(np.max(np.abs(whole), initial=0.0))
-    if whole[:1].shape == alone.shape and np.any(np.abs(whole[:1] - alone) > CLOSE * scale):
+    allowed = CLOSE * float(np.nanmax(np.abs(whole), initial=0.0))
+    same = whole[:1].shape == alone.shape
+    if same and not np.allclose(whole[:1], alone, rtol=0, atol=allowed, equal_nan=True):
         return ("its output for a sample changes with the other samples or from run to run",)
     return ()
 
