@@ -75,13 +75,14 @@ def build(
     if not reason:
         return Built(lifted, "lifted", (*remarks, "its batch of one was lifted, and verified"))
     single = engine(choice.dims, lift=False)
+    _check_batch_first(single, choice)
     remark = f"its batch of one cannot be lifted ({reason}): samples run one by one"
     return Built(single, "looped", (*remarks, remark))
 
 
 def _check_batch_first(engine: Engine, choice: Choice) -> None:
     shape = engine.graph.types[engine.output_value].shape
-    if not shape or isinstance(shape[0], int):
+    if not shape or (isinstance(shape[0], int) and shape[0] != choice.dims[0]):
         raise CapabilityError(
             f"output {choice.output!r} has shape {shape}: its first axis must be the batch, as the "
             "input's is"

@@ -214,6 +214,13 @@ class Op:
         whole = [self.lead, *index.shape]
         return self.reshaped_type(self.Expand(index, self.sizes(whole)), whole)
 
+    def lead_last(self, t: Tensor) -> Tensor:
+        """The leading axis moved behind all others, where index operators leave it alone."""
+        return t if self.lead is None else self.Transpose(t, perm=[*range(1, t.rank), 0])
+
+    def lead_first(self, t: Tensor) -> Tensor:
+        return t if self.lead is None else self.Transpose(t, perm=[t.rank - 1, *range(t.rank - 1)])
+
     def fold(self, t: Tensor) -> Tensor:
         """The leading axis merged into the batch."""
         if self.lead is None:

@@ -133,6 +133,13 @@ def _atan_like(op: Op, n: View, t: Tensor) -> Tensor:
     return t / (n.x * n.x + 1.0)
 
 
+def _modulus(op: Op, n: View, t: Tensor) -> Tensor:
+    """a mod b = a - b trunc(a / b) for fmod, with a floor for the other."""
+    ratio = n.a / n.b
+    whole = op.Floor(op.Abs(ratio)) * op.Sign(ratio) if n.attr("fmod", 0) else op.Floor(ratio)
+    return -(t * whole)
+
+
 def _where(op: Op, t: Tensor, first: bool, condition: Tensor) -> Tensor:
     nothing = op.const(0.0, t.dtype)
     return op.Where(condition, t, nothing) if first else op.Where(condition, nothing, t)
@@ -198,6 +205,7 @@ elementwise(
         "Mul": (lambda op, n, t: t * n.b, lambda op, n, t: t * n.a),
         "Div": (lambda op, n, t: t / n.b, lambda op, n, t: -(t * (n.y / n.b))),
         "Pow": (_pow_base, _pow_exponent),
+        "Mod": (lambda op, n, t: t, _modulus),
         "Where": (
             None,
             lambda op, n, t: _where(op, t, True, n.x),

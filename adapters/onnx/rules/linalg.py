@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pertcore.adapters.onnx.op import Op, Tensor, View
-from pertcore.adapters.onnx.registry import jvp, vjp
+from pertcore.adapters.onnx.registry import jvp, refusal, vjp
 
 
 def _turned(op: Op, matrix: Tensor) -> Tensor:
@@ -87,3 +89,56 @@ def matmul_jvp(op: Op, n: View, ta: Tensor | None, tb: Tensor | None) -> Tensor 
         term = op.resized(n.a, a_rows) @ tb
         total = term if total is None else total + term
     return None if total is None else op.reshape(total, n.y.shape)
+
+
+@vjp("Einsum")
+def einsum_vjp(op: Op, n: View, g: Tensor) -> list[Tensor | None]:
+    """The same sum with g in the place of one operand: letters found nowhere else are repeated."""
+    terms, result = _letters(n)
+    found: list[Tensor | None] = []
+    for place, letters in enumerate(terms):
+        if not n.wants(place):
+            found.append(None)
+            continue
+        rest = [i for i in range(len(terms)) if i != place]
+        seen = set(result).union(*(terms[i] for i in rest))
+        kept = "".join(letter for letter in letters if letter in seen)
+        made = _einsum(op, [result, *(terms[i] for i in rest)], kept, [g, *(n.i[i] for i in rest)])
+        shape = n.i[place].shape  # type: ignore[union-attr]
+        ones = [size if letter in seen else 1 for letter, size in zip(letters, shape, strict=True)]
+        found.append(op.expand(op.reshape(made, ones), shape))
+    return found
+
+
+@jvp("Einsum")
+def einsum_jvp(op: Op, n: View, *tangents: Tensor | None) -> Tensor | None:
+    terms, result = _letters(n)
+    total: Tensor | None = None
+    for place, tangent in enumerate(tangents):
+        if tangent is not None:
+            rest = [i for i in range(len(terms)) if i != place]
+            order = [terms[place], *(terms[i] for i in rest)]
+            part = _einsum(op, order, result, [tangent, *(n.i[i] for i in rest)])
+            total = part if total is None else total + part
+    return total
+
+
+def _letters(n: View) -> tuple[list[str], str]:
+    """The letters of every operand and of the result, each of them at most once."""
+    equation = n.attr("equation").replace(" ", "")
+    operands, arrow, result = equation.partition("->")
+    terms = operands.split(",")
+    if not arrow:
+        joined = "".join(terms)
+        result = "".join(sorted(c for c in set(joined) if joined.count(c) == 1))
+    if "." in equation or any(len(set(term)) < len(term) for term in [*terms, result]):
+        raise refusal(n, 0)
+    return terms, result
+
+
+def _einsum(op: Op, terms: Sequence[str], result: str, operands: Sequence[Tensor | None]) -> Tensor:
+    """Einsum whose first operand is a (co)tangent: its leading axis is one letter more."""
+    used = set("".join(terms))
+    lead = "" if op.lead is None else next(c for c in "zyxwvutsrqponmlkjihgfedcba" if c not in used)
+    equation = f"{','.join([lead + terms[0], *terms[1:]])}->{lead}{result}"
+    return op.Einsum(*operands, equation=equation)

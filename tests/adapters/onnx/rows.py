@@ -88,6 +88,8 @@ NARY = [
     Row("Pow", arguments=(X, np.float32(3))),
     Row("Pow", arguments=(X, numbers(3, 4)), low=0.2),
     Row("Pow", arguments=(positive(4), X)),
+    Row("Mod", arguments=(X, positive(4)), attrs={"fmod": 1}),
+    Row("Mod", arguments=(numbers(3, 4), X), attrs={"fmod": 1}, low=0.4),
     Row("Where", arguments=(np.array([True, False, True, True]), X, numbers(3, 4))),
     Row("Where", arguments=(np.array([True, False, True, True]), numbers(3, 1), X)),
 ]
@@ -114,6 +116,9 @@ LINEAR = [
     Row("MatMul", (2, 3, 4), (X, numbers(2, 4, 5))),
     Row("MatMul", (4,), (X, numbers(4, 5))),
     Row("MatMul", (1, 3, 4), (X, numbers(2, 4, 2))),
+    Row("Einsum", (3, 4), (X, numbers(5, 4)), {"equation": "nij,kj->nki"}),
+    Row("Einsum", (3, 4), (numbers(3, 2), X), {"equation": "ik, nij -> nk"}),
+    Row("Einsum", (3, 4), (X, X), {"equation": "nij,nkj->nik"}),
 ]
 MOVEMENT = [
     Row("Reshape", (3, 4), (X, np.array([0, -1]))),
@@ -255,5 +260,5 @@ RESIZED = [
     resize(sizes=(3, 9), mode="nearest", coordinate_transformation_mode="pytorch_half_pixel"),
 ]
 ROWS = [*UNARY, *NARY, *REDUCTIONS, *LINEAR, *MOVEMENT, *NORMALISED, *EXPANDED, *WINDOWED, *RESIZED]
-# Indices are an input of the operator that moves with x, so they need a model of their own.
-ELSEWHERE = {"GatherElements"}
+# Their indices name the sample too, so they need models of their own, in test_indexing.
+ELSEWHERE = {"GatherElements", "GatherND", "ScatterND", "ScatterElements"}
