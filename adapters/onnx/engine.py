@@ -44,7 +44,6 @@ class Engine:
         self._derivatives = Derivatives(graph, (input_name,), (output_value,))
         self.graph, self.output_value = graph, output_value
         self.batch_axes: dict[str, Any] = {}
-        self.fixed: dict[str, int] = {}
         self.dtype = graph.types[input_name].dtype
         self.input_shape: tuple[int, ...] = tuple(graph.types[input_name].shape[1:])  # type: ignore
         self.output_shape: tuple[int, ...] = tuple(graph.types[output_value].shape[1:])  # type: ignore
@@ -59,7 +58,7 @@ class Engine:
         found: dict[str, None] = {}
         for kind in ("vjp", "jvp"):
             try:
-                found.update(dict.fromkeys(self._plan(kind, False).residuals))
+                found.update(dict.fromkeys(self.plan(kind, many=False).residuals))
             except CapabilityError as error:
                 self.refusals[kind] = str(error)
         if len(self.refusals) == 2:
@@ -89,8 +88,9 @@ class Engine:
 
     def product(self, kind: str, v: Array, residuals: dict[str, Any], *, many: bool) -> Array:
         """J^T v ("vjp") or J u ("jvp"); with `many`, v has a leading axis."""
-        plan = self._plan(kind, many)
+        plan = self.plan(kind, many=many)
         if not set(plan.residuals) <= set(residuals):
+            # A rule that needs more of the model for many than for one: one after the other.
             rows = [self.product(kind, row, residuals, many=False) for row in v]
             return np.stack(rows)
         session = self._sessions.get((kind, many))
@@ -100,7 +100,8 @@ class Engine:
         feeds[plan.seeds[0]] = place(v, self.providers)
         return session.run(feeds)[0].numpy()
 
-    def _plan(self, kind: str, many: bool) -> Product:
+    def plan(self, kind: str, *, many: bool) -> Product:
+        """The graph of a product, built when it is first asked for."""
         if kind in self.refusals:
             raise CapabilityError(self.refusals[kind])
         if (kind, many) not in self._plans:

@@ -49,7 +49,6 @@ class Graph:
             constants=self.constants,
             known=self.known,
             makers=self.makers,
-            sources=dict(self.sources),
             numbers=self.numbers,
             _interned=self._interned,
         )
@@ -124,6 +123,11 @@ class Graph:
             found = self._settle(node)
             self._seen[key] = found
         return found
+
+    def source(self, symbol: str) -> tuple[str, int] | None:
+        """Tensor and axis that a symbol can be read from, one of this graph's own if possible."""
+        found = self.sources.get(symbol)
+        return self.parent.source(symbol) if found is None and self.parent is not None else found
 
     def _sees(self, name: str) -> bool:
         own = name in self.local or name in self.constants

@@ -11,7 +11,7 @@ import numpy as np
 
 from pertcore.adapters.onnx.engine import Engine
 from pertcore.adapters.onnx.sessions import place
-from pertcore.adapters.onnx.symbolic import evaluate
+from pertcore.adapters.onnx.symbolic import evaluate, symbol, symbols
 from pertcore.errors import CapabilityError, InputError
 from pertcore.oracle import Array, Calls, Linearization
 
@@ -113,10 +113,8 @@ def _gathered(engine: Engine, name: str, value: Any, index: Array) -> Any:
     if place_of_batch is None:
         return value
     if isinstance(place_of_batch, list):
-        env = {**engine.fixed, BATCH: len(index)}
-        return place(
-            np.array([evaluate(d, env) for d in place_of_batch], np.int64), engine.providers
-        )
+        sizes = [evaluate(dim, {BATCH: len(index)}) for dim in place_of_batch]
+        return place(np.array(sizes, np.int64), engine.providers)
     axis, repeat = place_of_batch
     array = value.numpy()
     shape = array.shape
@@ -135,11 +133,11 @@ def batch_axes(graph: Any, residuals: Sequence[str]) -> dict[str, Any]:
 
 
 def _batch_axis(graph: Any, name: str) -> Any:
-    from pertcore.adapters.onnx.symbolic import symbol, symbols
-
     known = graph.known.get(name)
     if known is not None and any(BATCH in symbols(d) for d in known.flat):
-        return list(known.flat)
+        if all(symbols(d) <= {BATCH} for d in known.flat):
+            return list(known.flat)
+        raise CapabilityError(f"take: the residual {name!r} holds sizes that are not known")
     shape = graph.types[name].shape
     axes = [i for i, dim in enumerate(shape or ()) if BATCH in symbols(dim)]
     if shape is not None and not axes and not any(map(symbols, shape)):

@@ -76,7 +76,7 @@ class Op:
         """The dimension as an int64 tensor of shape (1,), read at run time where it is a symbol."""
         if isinstance(dim, int):
             return self.const([dim], np.int64)
-        source = self.graph.sources.get(str(dim))
+        source = self.graph.source(str(dim))
         if source is not None:
             name, axis = source
             return self.Shape(self.tensor(name), start=axis, end=axis + 1)
@@ -92,7 +92,7 @@ class Op:
     def _atom(self, atom: str | Floor) -> Tensor:
         if isinstance(atom, Floor):
             return self.Div(self.size(atom.num), self.size(atom.den))
-        if atom not in self.graph.sources:
+        if self.graph.source(atom) is None:
             raise CapabilityError(f"the size {atom!r} of the model is not known at run time")
         return self.size(Poly((((atom,), 1),)))
 
@@ -110,7 +110,8 @@ class Op:
         ]
         open_places = [i for i, d in enumerate(target) if isinstance(d, Poly)]
         if open_places:
-            largest = max(open_places, key=lambda i: len(str(target[i])))
+            # The leading axis is read off a (co)tangent, so the place of -1 is for another.
+            largest = max(open_places, key=lambda i: (target[i] != self.lead, len(str(target[i]))))
             target[largest] = -1
         return self.sizes(target)
 

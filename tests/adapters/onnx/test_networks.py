@@ -95,6 +95,8 @@ def test_many_at_once_are_each_alone(network, oracles):
     oracle = oracle_of(network, oracles)
     x = points(network, oracle)
     u, v = directions(oracle, x, 3)
+    for kind in ("vjp", "jvp"):
+        assert {*oracle._engine.plan(kind, many=True).residuals} <= {*oracle._engine.residuals}
     lin = oracle.linearize(x)
     for many, alone in (
         (lin.jvp(np.stack([u, -2 * u])), lin.jvp(u)),

@@ -23,6 +23,9 @@ def test_every_registered_rule_has_a_row():
 def test_derivative(row):
     model = one_node(row)
     oracle = from_onnx(model, output=row.output, threads=1)
+    engine = oracle._engine
+    for kind in ("vjp", "jvp"):
+        assert {*engine.plan(kind, many=True).residuals} <= {*engine.residuals}
     rng = np.random.default_rng(3)
     for n in (1, 3):
         x = rng.uniform(row.low, row.high, (n, *row.shape)).astype(np.float32)
