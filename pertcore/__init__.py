@@ -18,6 +18,7 @@ PUBLIC = {
     "normalized": "pertcore.adapters.normalized",
     "ensemble": "pertcore.adapters.ensemble",
     "testing": "pertcore.testing",
+    "errors": "pertcore.errors",
     "PertcoreWarning": "pertcore.errors",
     "Calls": "pertcore.oracle",
     "Status": "pertcore.result",

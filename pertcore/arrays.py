@@ -19,7 +19,7 @@ def as_numpy(values: Any, name: str) -> tuple[NDArray[Any], Callable[[NDArray[An
     live on a device). Raises InputError for strings, objects and ragged lists.
     """
     if not isinstance(values, np.ndarray) and hasattr(values, "__dlpack__"):
-        return _from_dlpack(values)
+        return _from_dlpack(values, name)
     try:
         array = np.asarray(values)
     except ValueError:
@@ -31,12 +31,16 @@ def as_numpy(values: Any, name: str) -> tuple[NDArray[Any], Callable[[NDArray[An
     return array, lambda result: result
 
 
-def _from_dlpack(values: Any) -> tuple[NDArray[Any], Callable[[NDArray[Any]], Any]]:
-    detached = values.detach() if hasattr(values, "detach") else values
-    on_host = detached.cpu() if hasattr(detached, "cpu") else detached
-    on_host = (
-        on_host.get() if hasattr(on_host, "get") and not hasattr(on_host, "detach") else on_host
-    )
+def _from_dlpack(values: Any, name: str) -> tuple[NDArray[Any], Callable[[NDArray[Any]], Any]]:
+    held = values.detach().cpu() if hasattr(values, "detach") else values
+    held = held.get() if hasattr(held, "get") else held
+    try:
+        array = held if isinstance(held, np.ndarray) else np.from_dlpack(held)
+    except (RuntimeError, TypeError, BufferError) as error:
+        dtype = getattr(values, "dtype", "?")
+        raise InputError(
+            f"{name} has dtype {dtype}, which NumPy cannot read ({error}): give float32 or float64"
+        ) from None
     framework = sys.modules[type(values).__module__.split(".")[0].removesuffix("lib")]
     device = getattr(values, "device", None)
 
@@ -44,6 +48,4 @@ def _from_dlpack(values: Any) -> tuple[NDArray[Any], Callable[[NDArray[Any]], An
         there = framework.from_dlpack(np.ascontiguousarray(result))
         return there.to(device) if hasattr(there, "to") and device is not None else there
 
-    return np.asarray(
-        np.from_dlpack(on_host) if not isinstance(on_host, np.ndarray) else on_host
-    ), restore
+    return np.asarray(array), restore

@@ -13,6 +13,7 @@ import numpy as np
 from pertcore.errors import InputError
 from pertcore.oracle import Array
 
+CHANNELS = (1, 3, 4)
 NAMES = {"inf": math.inf, "linf": math.inf, "l_inf": math.inf, "l1": 1.0, "l2": 2.0}
 
 
@@ -98,6 +99,8 @@ def parse_bounds(bounds: Sequence[Any] | None, shape: tuple[int, ...], dtype: An
     if bounds is None:
         return UNBOUNDED
     try:
+        if isinstance(bounds, str):
+            raise TypeError
         lo, hi = (np.asarray(b, dtype=np.float64) for b in bounds)
         lo, hi = np.broadcast_arrays(lo, hi)
         np.broadcast_to(lo, shape)
@@ -116,7 +119,8 @@ def parse_bounds(bounds: Sequence[Any] | None, shape: tuple[int, ...], dtype: An
 
 
 def _round_inward(bound: Array, direction: int, dtype: Any) -> Array:
-    near = bound.astype(dtype)
+    with np.errstate(over="ignore"):
+        near = bound.astype(dtype)
     wrong = near.astype(np.float64) < bound if direction > 0 else near.astype(np.float64) > bound
     return np.where(wrong, np.nextafter(near, near.dtype.type(direction * np.inf)), near)
 
@@ -129,12 +133,16 @@ class Partition:
     count: int
 
 
-def parse_partition(partition: Any, shape: tuple[int, ...], layout: str = "nchw") -> Partition:
-    """Partition from "pixels" (all channels of a pixel) or an integer array of the sample shape."""
+def parse_partition(partition: Any, shape: tuple[int, ...]) -> Partition:
+    """Partition from "pixels" (all channels of a pixel) or an integer array of the sample shape.
+
+    Channels come first, or last where only the last of three axes has 1, 3 or 4 entries. Numbers
+    that no entry has are closed up, so that every subset can be changed.
+    """
     if isinstance(partition, str):
         if partition != "pixels":
             raise InputError(f"partition={partition!r}: allowed are 'pixels' or an integer array")
-        return _pixels(shape, layout)
+        return _pixels(shape)
     labels = np.asarray(partition)
     if labels.dtype.kind not in "iu" or labels.shape != shape:
         raise InputError(
@@ -144,13 +152,15 @@ def parse_partition(partition: Any, shape: tuple[int, ...], layout: str = "nchw"
     if labels.size == 0 or labels.min() < -1 or labels.max() < 0:
         raise InputError("partition: subset numbers start at 0, -1 = frozen, and one is needed")
     flat = np.ascontiguousarray(labels.ravel(), dtype=np.int64)
-    return Partition(flat, int(flat.max()) + 1)
+    numbers, closed = np.unique(flat, return_inverse=True)
+    frozen = int(numbers[0] == -1)
+    return Partition(closed.reshape(-1).astype(np.int64) - frozen, len(numbers) - frozen)
 
 
-def _pixels(shape: tuple[int, ...], layout: str) -> Partition:
+def _pixels(shape: tuple[int, ...]) -> Partition:
     if len(shape) != 3:
         return Partition(np.arange(math.prod(shape), dtype=np.int64), math.prod(shape))
-    channel_axis = 2 if layout == "nhwc" else 0
+    channel_axis = 2 if shape[2] in CHANNELS and shape[0] not in CHANNELS else 0
     plane = tuple(s for axis, s in enumerate(shape) if axis != channel_axis)
     numbers = np.expand_dims(np.arange(math.prod(plane)).reshape(plane), channel_axis)
     labels = np.ascontiguousarray(np.broadcast_to(numbers, shape).ravel(), dtype=np.int64)

@@ -32,19 +32,23 @@ ADVICE = {
     "and the model.",
     Status.INFEASIBLE: "Inside box and frozen features no perturbation reaches the other side of "
     "the linear model: widen the bounds or free more features.",
-    Status.NOT_ADVERSARIAL: "A perturbation was found, but not inside the budget: raise eps.",
-    Status.CLEAN_ERROR: "Misclassified without any perturbation; returned as it is.",
+    Status.NOT_ADVERSARIAL: "What was found is outside the budget, or did not hold on the model "
+    "itself: raise eps.",
+    Status.CLEAN_ERROR: "Misclassified, or already at the target, without any perturbation; "
+    "returned as it is.",
 }
 
 
 @dataclass(frozen=True)
 class AttackResult:
-    """Adversarial examples and what is known about them; n samples, arrays of the caller's kind.
+    """Adversarial examples and what is known about them, for n samples.
 
-    x_adv, delta: (n, *sample), delta = float64(x_adv) - float64(x); success: (n,) bool;
+    x_adv, delta: (n, *sample) of the caller's kind of array, delta = float64(x_adv) - float64(x);
+    the rest is NumPy. success: (n,) bool;
     status: (n,) of `Status`; norms: (n,) float64 norm of delta; margin: (n,) float64, below
     zero where fooled, NaN for regression; before, after: (n,) predicted class, -1 for
-    regression; loss_before, loss_after: (n,) the loss the attack was given; calls: model runs
+    regression and where the answer is not finite; loss_before, loss_after: (n,) the loss the
+    attack was given, as the user wrote it (the squared error, not its negative); calls: model runs
     per sample, summed; seconds: wall time; exact: whether every derivative was exact; warnings:
     sentences on how the result could be wrong; settings: the arguments that repeat it.
     """
@@ -68,8 +72,8 @@ class AttackResult:
 
     @property
     def attackable(self) -> Array:
-        """(n,) bool: the samples that were right before the attack."""
-        return self.status != Status.CLEAN_ERROR
+        """(n,) bool: right, and finite, before the attack."""
+        return (self.status != Status.CLEAN_ERROR) & np.isfinite(self.loss_before)
 
     @property
     def fooling_ratio(self) -> float:
@@ -79,27 +83,40 @@ class AttackResult:
 
     @property
     def robust_accuracy(self) -> float:
-        """Share of all samples that stay right; a clean error counts as not robust."""
-        kept = self.attackable & ~self.success
+        """Share of all samples that stay right; clean errors and broken answers do not count."""
+        kept = self.attackable & ~self.success & (self.status != Status.NONFINITE)
         return float(np.mean(kept)) if len(kept) else float("nan")
 
     def summary(self) -> dict[str, Any]:
         """The figures of the table that `print(result)` shows."""
-        fooled = self.norms[self.success]
         n = len(self.success)
         return {
             "attack": self.settings.get("attack"),
             "norm": self.settings.get("norm"),
             "samples": n,
-            "clean errors": int(np.count_nonzero(~self.attackable)),
-            "fooled": int(np.count_nonzero(self.success)),
-            "fooling ratio": self.fooling_ratio,
-            "robust accuracy": self.robust_accuracy,
-            "median norm of the fooled": float(np.median(fooled)) if len(fooled) else float("nan"),
+            **(self._losses() if self.task == "regression" else self._fooled()),
             "forward per sample": self.calls.f / n if n else 0.0,
             "backward per sample": self.calls.vjp / n if n else 0.0,
             "seconds": self.seconds,
             "derivatives": "exact" if self.exact else "approximated",
+        }
+
+    def _fooled(self) -> dict[str, Any]:
+        return {
+            "clean errors": int(np.count_nonzero(self.status == Status.CLEAN_ERROR)),
+            "fooled": int(np.count_nonzero(self.success)),
+            "fooling ratio": self.fooling_ratio,
+            "robust accuracy": self.robust_accuracy,
+            "median norm of the fooled": _median(self.norms[self.success]),
+        }
+
+    def _losses(self) -> dict[str, Any]:
+        finite = np.isfinite(self.loss_before) & np.isfinite(self.loss_after)
+        return {
+            "succeeded": int(np.count_nonzero(self.success)),
+            "mean loss before": _mean(self.loss_before[finite]),
+            "mean loss after": _mean(self.loss_after[finite]),
+            "median norm": _median(self.norms),
         }
 
     def __str__(self) -> str:
@@ -112,3 +129,11 @@ class AttackResult:
         ]
         lines = [f"{name:<26} {value}" for name, value in rows + ended]
         return "\n".join(lines + [f"warning: {text}" for text in self.warnings])
+
+
+def _median(values: Array) -> float:
+    return float(np.median(values)) if len(values) else float("nan")
+
+
+def _mean(values: Array) -> float:
+    return float(np.mean(values)) if len(values) else float("nan")

@@ -83,6 +83,7 @@ class OnnxOracle:
         self.input_shape, self.output_shape = self._engine.input_shape, self._shape_of_output()
         self.dtype = choice.dtype
         self.calls = Calls()
+        self._quiet: OnnxOracle | None = None
         self.capabilities = self._capabilities()
 
     def _shape_of_output(self) -> tuple[int, ...]:
@@ -138,5 +139,9 @@ class OnnxOracle:
         return np.asarray(x, dtype=self.dtype, order="C")
 
     def deterministic(self) -> OnnxOracle:
-        """The same model on one thread."""
-        return OnnxOracle(self._model, self._choice, threads=1, providers=self._providers)
+        """The same model on one thread, built once."""
+        if self._quiet is None:
+            self._quiet = OnnxOracle(
+                self._model, self._choice, threads=1, providers=self._providers
+            )
+        return self._quiet

@@ -5,26 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from pertcore.attacks.registry import register
-from pertcore.closed_form import exact, sampling
+from pertcore.attacks.starts import on_sphere
 from pertcore.oracle import Array
 from pertcore.result import Status
-from pertcore.solvers.descent import DRAWS_PER_RESTART, restarted
+from pertcore.solvers.descent import restarted
 from pertcore.solvers.problem import Problem
 
 
-@register("random", at_x=False)
+@register("random", at_x=False, blind=True)
 def random(problem: Problem, *, restarts: int = 1) -> tuple[Array, Array]:
     """Baseline random-l_p: signs times eps for p = inf, a normalised Gaussian for p = 2."""
 
     def once(part: Problem, restart: int) -> tuple[Array, Array]:
-        noise = sampling.random_on_sphere(
-            part.keys, restart * DRAWS_PER_RESTART, part.eps, part.norm, part.x.shape[1],
-            part.x.dtype,
-        )  # fmt: skip
-        if part.free is not None:
-            noise = noise * part.free
-        box = part.box
-        points = exact.finish(part.x, part.x + noise, part.eps, part.norm, box.lo, box.hi)
-        return points, np.full(len(part), Status.MAX_STEPS, dtype=np.int8)
+        part.report(restart + 1, restarts, len(part))
+        return on_sphere(part, restart), np.full(len(part), Status.MAX_STEPS, dtype=np.int8)
 
     return restarted(problem, once, restarts)

@@ -13,7 +13,7 @@ PROBED = 8
 
 
 def check_model(oracle: Oracle, x: Array, value: Array, goal: Goal) -> list[str]:
-    """Warnings from the clean pass (n, *out) and one run of at most eight samples.
+    """Warnings from the clean pass (n, *out) and a run or two of at most eight samples.
 
     Raises InputError for a model whose output ignores the input: nothing can be attacked there.
     """
@@ -26,25 +26,25 @@ def check_model(oracle: Oracle, x: Array, value: Array, goal: Goal) -> list[str]
             "the model gave another answer to the same input: it is random, or its derivative "
             "graph differs from its forward pass; single runs are not to be trusted"
         )
-    _refuse_constant(oracle, few, value)
+    if np.all(value == value[:1]):
+        _refuse_constant(oracle, few, value[:1])
     if goal.task == "classification":
-        warnings += _saturated(value.reshape(len(value), -1), goal.decision)
+        scores = goal.scores(value)
+        warnings += _saturated(scores.reshape(-1, scores.shape[-1]), goal.decision)
     if "exact" not in oracle.capabilities:
         warnings.append("derivatives are approximated: the attack may be weaker than it could be")
     return warnings
 
 
-def _refuse_constant(oracle: Oracle, few: Array, value: Array) -> None:
-    same = bool(np.all(value == value[:1]))
-    if not same or not np.all(np.isfinite(value)):
-        return
-    if len(np.unique(few.reshape(len(few), -1), axis=0)) < 2:
-        other = few[:1] + np.linspace(0.25, 1, few[:1].size, dtype=few.dtype).reshape(few[:1].shape)
-        same = np.array_equal(oracle(other), value[:1])
-    if same:
+def _refuse_constant(oracle: Oracle, few: Array, answer: Array) -> None:
+    rng = np.random.default_rng(0)
+    reach = 1 + 2 * np.abs(few).max()
+    far = (few[:1] + reach * rng.standard_normal((PROBED, *few.shape[1:]))).astype(few.dtype)
+    if np.all(oracle(far) == answer):
         raise InputError(
-            "the model's output ignores its input: every sample gave the same values; check that "
-            "the right input and output are chosen and that the file holds trained weights"
+            "the model's output ignores its input: every sample and every random probe gave the "
+            "same values; check that the right input and output are chosen and that the file "
+            "holds trained weights"
         )
 
 

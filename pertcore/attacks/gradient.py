@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 
 from pertcore.attacks.registry import register
-from pertcore.closed_form import exact, sampling
+from pertcore.attacks.starts import in_ball, on_sphere
 from pertcore.closed_form import steps as closed
-from pertcore.errors import InputError
 from pertcore.oracle import Array, Linearization
 from pertcore.solvers.descent import DRAWS_PER_RESTART, Dither, Step, descend, restarted
 from pertcore.solvers.problem import Problem
@@ -33,15 +32,14 @@ def alg1(
 
     Loss: the margin for classification, the squared error for regression. `dither`: radius of
     the random vector added to the point of linearisation; by default 0, and eps / steps for
-    regression, where the gradient at y = f(x) vanishes. Restarts begin at random points.
+    regression without y, where the gradient at y = f(x) vanishes. Restarts begin at random points.
     """
-    _at_least_one(steps=steps, restarts=restarts)
-    regression = problem.goal.task == "regression"
-    chosen = loss or ("squared_error" if regression else "margin")
-    blurred = _shrinking(steps) if dither is None and regression else _constant(dither)
+    chosen = loss or problem.goal.loss
+    vanishes = problem.goal.task == "regression" and problem.goal.own_answer
+    blurred = _shrinking(steps) if dither is None and vanishes else _constant(dither)
 
     def once(part: Problem, restart: int) -> Ended:
-        start = _random_start(part, restart) if restart else None
+        start = in_ball(part, restart) if restart else None
         return descend(
             part, _ball_step(steps), loss=chosen, steps=steps, start=start,
             first=None if restart else first, dither=blurred, draw=restart * DRAWS_PER_RESTART,
@@ -50,7 +48,7 @@ def alg1(
     return restarted(problem, once, restarts)
 
 
-@register("alg2")
+@register("alg2", own_loss="score")
 def alg2(
     problem: Problem, first: Linearization | None, *, steps: int = 1, dither: float | None = None,
     restarts: int = 1,
@@ -71,19 +69,12 @@ def rfgsm(
     rel_alpha: float = 0.5, restarts: int = 1,
 ) -> Ended:  # fmt: skip
     """A random step of rel_alpha * eps, then a gradient step of the rest (Tramer et al. 2018)."""
-    _at_least_one(restarts=restarts)
-    if not 0 <= rel_alpha <= 1:
-        raise InputError(f"rel_alpha={rel_alpha}: the random share of eps lies in [0, 1]")
 
     def step(part: Problem, points: Array, gradient: Array) -> Array:
         return _moved(part, points, gradient, (1 - rel_alpha) * part.eps)
 
     def once(part: Problem, restart: int) -> Ended:
-        noise = sampling.random_on_sphere(
-            part.keys, restart * DRAWS_PER_RESTART, rel_alpha * part.eps, part.norm,
-            part.x.shape[1], part.x.dtype,
-        )  # fmt: skip
-        return descend(part, step, loss=loss, steps=1, start=_placed(part, noise))
+        return descend(part, step, loss=loss, steps=1, start=on_sphere(part, restart, rel_alpha))
 
     return restarted(problem, once, restarts)
 
@@ -93,7 +84,10 @@ def rfgsm_dithered(
     problem: Problem, *, loss: Loss = "cross_entropy",
     dither: float | None = None,
 ) -> Ended:  # fmt: skip
-    """One step of the whole budget from x, its gradient taken at a dithered point (Table II)."""
+    """One step of the whole budget from x, its gradient taken at a dithered point (Table II).
+
+    `dither`: the radius in the units of x, by default eps / 2.
+    """
     return descend(problem, _ball_step(1), loss=loss, steps=1, dither=_first(0.5, dither))
 
 
@@ -103,7 +97,6 @@ def bim(
     steps: int = 10, step_size: float | None = None,
 ) -> Ended:  # fmt: skip
     """FGSM in steps of eps / steps, kept in ball and box (Kurakin et al. 2017)."""
-    _at_least_one(steps=steps)
     step = _ball_step(steps) if step_size is None else _projected_step(step_size, None, steps)
     return descend(problem, step, loss=loss, steps=steps, first=first)
 
@@ -119,11 +112,10 @@ def pgd(
     The step is `step_size` in the units of x, else rel_step_size * eps / steps; after each step
     the Euclidean projection onto the ball intersected with the box.
     """
-    _at_least_one(steps=steps, restarts=restarts)
     step = _projected_step(step_size, rel_step_size, steps)
 
     def once(part: Problem, restart: int) -> Ended:
-        return descend(part, step, loss=loss, steps=steps, start=_random_start(part, restart))
+        return descend(part, step, loss=loss, steps=steps, start=in_ball(part, restart))
 
     return restarted(problem, once, restarts)
 
@@ -134,7 +126,6 @@ def pgd_dithered(
     steps: int = 10,
 ) -> Ended:  # fmt: skip
     """The paper's reading of PGD: Algorithm 1 with its first gradient dithered by eps, no start."""
-    _at_least_one(steps=steps)
     return descend(problem, _ball_step(steps), loss=loss, steps=steps, dither=_first(1.0, None))
 
 
@@ -145,9 +136,9 @@ def ensemble(
 ) -> Ended:  # fmt: skip
     """Averaged losses of several models, dithered (Tramer et al. 2018); give `pertcore.ensemble`.
 
-    Success means that every member is fooled. One model alone is an ensemble of one.
+    Success means that every member is fooled. One model alone is an ensemble of one. The first
+    gradient is taken at a random point of radius `dither`, by default eps / 2.
     """
-    _at_least_one(steps=steps)
     return descend(problem, _ball_step(steps), loss=loss, steps=steps, dither=_first(0.5, dither))
 
 
@@ -166,9 +157,6 @@ def _moved(problem: Problem, points: Array, gradient: Array, radius: Array) -> A
 
 
 def _projected_step(step_size: float | None, rel_step_size: float | None, steps: int) -> Step:
-    if step_size is not None and not step_size > 0:
-        raise InputError(f"step_size={step_size}: a step is > 0, in the units of x")
-
     def step(problem: Problem, points: Array, gradient: Array) -> Array:
         size = problem.eps * (rel_step_size or 0) / steps
         if step_size is not None:
@@ -181,28 +169,10 @@ def _projected_step(step_size: float | None, rel_step_size: float | None, steps:
     return step
 
 
-def _random_start(problem: Problem, restart: int) -> Array:
-    return _placed(
-        problem,
-        sampling.random_in_ball(
-            problem.keys, restart * DRAWS_PER_RESTART, problem.eps, problem.norm,
-            problem.x.shape[1], problem.x.dtype,
-        ),
-    )  # fmt: skip
-
-
-def _placed(problem: Problem, noise: Array) -> Array:
-    if problem.free is not None:
-        noise = noise * problem.free
-    box = problem.box
-    return exact.finish(problem.x, problem.x + noise, problem.eps, problem.norm, box.lo, box.hi)
-
-
 def _constant(dither: float | None) -> Dither | None:
     if not dither:
         return None
-    radius = _checked_radius(dither)
-    return lambda problem, _t: np.full(len(problem), radius)
+    return lambda problem, _t: np.full(len(problem), dither)
 
 
 def _shrinking(steps: int) -> Dither:
@@ -211,21 +181,8 @@ def _shrinking(steps: int) -> Dither:
 
 def _first(rel_dither: float, dither: float | None) -> Dither:
     def radius(problem: Problem, t: int) -> Array:
-        share = rel_dither if t == 0 else 0.0
-        if dither is None or t:
-            return share * problem.eps
-        return np.full(len(problem), _checked_radius(dither))
+        if t:
+            return np.zeros(len(problem))
+        return problem.eps * rel_dither if dither is None else np.full(len(problem), dither)
 
     return radius
-
-
-def _checked_radius(dither: float) -> float:
-    if not 0 <= float(dither) < np.inf:
-        raise InputError(f"dither={dither}: a radius is a finite number >= 0, in the units of x")
-    return float(dither)
-
-
-def _at_least_one(**counts: int) -> None:
-    for name, count in counts.items():
-        if int(count) != count or count < 1:
-            raise InputError(f"{name}={count}: a whole number >= 1")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from pertcore.attacks.registry import register
@@ -25,11 +23,10 @@ def deepfool(
 
     Moosavi-Dezfooli et al. 2016; `classes` best other classes are compared in one batched
     pull-back. Then up to `refine` rounds walk back and over again to a nearer point (Croce and
-    Hein 2020); refine=0 is DeepFool as published, in the box. With eps, a sample is done once it
+    Hein 2020); refine=0 ends where it first crosses, as DeepFool does. A step aims `overshoot`
+    past the boundary. With eps, a sample is done once it
     is inside its ball, and what stays outside is pulled back to the ball and judged there.
     """
-    if classes < 1:
-        raise InputError(f"classes={classes}: at least one other class is looked at")
     return _crossed(problem, first, nearest_wall(classes), steps, refine, overshoot)
 
 
@@ -43,8 +40,6 @@ def minnorm(
     A step aims at L = -tolerance times the spread of the scores, since (7) ends on a tie.
     `refine` as in deepfool.
     """
-    if not 0 <= tolerance < math.inf:
-        raise InputError(f"tolerance={tolerance}: a finite number >= 0")
     return _crossed(problem, first, margin_wall(tolerance), steps, refine, 0.0)
 
 
@@ -56,10 +51,6 @@ def _crossed(
         raise InputError("minimum-norm attacks cross a class boundary: they need a classifier")
     if problem.goal.members is not None:
         raise InputError("minimum-norm attacks need one model: ensemble(..., reduce='logits')")
-    if steps < 1 or refine < 0:
-        raise InputError(f"steps={steps}, refine={refine}: steps is >= 1 and refine >= 0")
-    if not 0 <= overshoot < math.inf:
-        raise InputError(f"overshoot={overshoot}: a finite number >= 0")
     bias = BIAS if refine else 0.0
     points, status = cross(
         problem, wall, steps_allowed=steps, overshoot=overshoot, bias=bias, first=first

@@ -9,8 +9,17 @@ from typing import Any
 import numpy as np
 
 from pertcore.arrays import as_numpy
+from pertcore.attacks.options import number
 from pertcore.attacks.registry import Attack
-from pertcore.constraints import Ball, Box, parse_bounds, parse_eps, parse_norm, parse_partition
+from pertcore.constraints import (
+    Ball,
+    Box,
+    Partition,
+    parse_bounds,
+    parse_eps,
+    parse_norm,
+    parse_partition,
+)
 from pertcore.errors import CapabilityError, InputError
 from pertcore.oracle import Array, Oracle
 from pertcore.solvers.problem import Goal
@@ -25,7 +34,7 @@ class Given:
     ball: Ball
     box: Box
     free: Array | None
-    partition: Any
+    partition: Partition | None
     goal: Goal
     restore: Any
     warnings: tuple[str, ...]
@@ -33,46 +42,89 @@ class Given:
 
 def prepare(
     attack: Attack, oracle: Oracle, x: Any, y: Any, *, eps: Any, norm: Any, bounds: Any,
-    targeted: bool, mask: Any, partition: Any, task: str | None, decision: float,
-    threshold: float | None, goal: str | None, loss: Any,
+    targeted: bool, mask: Any, partition: Any, task: str | None, decision: Any, threshold: Any,
+    goal: str | None, loss: Any, options: dict[str, Any],
 ) -> Given:  # fmt: skip
-    """Everything checked before any model run; InputError or CapabilityError otherwise."""
-    if "vjp" not in oracle.capabilities and attack.name not in ("random", "random-pixel"):
-        raise CapabilityError(
-            f"attack {attack.name!r} needs J^T v and this oracle offers "
-            f"{sorted(oracle.capabilities)}: add vjp, or wrap it with pertcore.from_function"
-        )
+    """Everything checked before any model run; InputError or CapabilityError otherwise.
+
+    `loss` is what the user named, None where he left it to the attack.
+    """
+    _check_oracle(attack, oracle)
     points, restore = as_numpy(x, "x")
     warnings: list[str] = []
     points = _checked_x(points, oracle, warnings)
     box = parse_bounds(bounds, oracle.input_shape, oracle.dtype)
     _check_inside(points, box, bounds)
-    order = parse_norm(norm)
-    if attack.subset and not math.isinf(order):
-        raise InputError(f"norm={norm!r}: subset attacks are for the linf norm")
-    if eps is None and not attack.minimum_norm:
-        raise InputError(f"eps=None: attack {attack.name!r} needs a budget, such as eps='8/255'")
-    budgets = parse_eps(eps, len(points)) if eps is not None else np.full(len(points), math.inf)
+    ball = _ball(attack, eps, norm, len(points))
     kind = _task(task, oracle, y, loss, attack.minimum_norm, warnings)
-    if kind == "regression" and isinstance(loss, str) and loss != "squared_error":
-        raise InputError(f"loss={loss!r}: regression takes 'squared_error' or a callable loss")
     labels = _checked_y(y, oracle, len(points), kind, targeted)
     if bounds is None and len(oracle.input_shape) == 3:
         warnings.append(
             "bounds=None: x_adv may leave the range of valid images; give bounds=(0, 1) or such"
         )
-    layers = None
-    if partition is not None and not attack.subset:
-        raise InputError(f"partition given: attack {attack.name!r} takes none; 'pixel' does")
-    if attack.subset:
-        layers = parse_partition("pixels" if partition is None else partition, oracle.input_shape)
-    return Given(
-        x=points, y=labels, ball=Ball(order, budgets), box=box,
-        free=_checked_mask(mask, points, layers), partition=layers,
-        goal=Goal(kind, targeted, float(decision), threshold, goal, _members(oracle)),
-        restore=restore,
-        warnings=tuple(warnings),
+    groups = _partition(attack, partition, oracle.input_shape, options)
+    wanted = Goal(
+        task=kind, loss=_loss(attack, kind, loss, options, goal), targeted=bool(targeted),
+        decision=number("decision", decision), direction=goal, members=_members(oracle),
+        threshold=threshold if threshold is None else number("threshold", threshold),
+        own_answer=y is None,
     )  # fmt: skip
+    return Given(
+        x=points, y=labels, ball=ball, box=box, free=_checked_mask(mask, points, groups),
+        partition=groups, goal=wanted, restore=restore, warnings=tuple(warnings),
+    )  # fmt: skip
+
+
+def _check_oracle(attack: Attack, oracle: Any) -> None:
+    if not hasattr(oracle, "linearize") and not hasattr(oracle, "capabilities"):
+        raise InputError(
+            f"oracle is a {type(oracle).__name__}: give pertcore.from_onnx(path), another adapter, "
+            "or an object that follows pertcore.oracle.Oracle"
+        )
+    if "vjp" not in oracle.capabilities and not attack.blind:
+        raise CapabilityError(
+            f"attack {attack.name!r} needs J^T v and this oracle offers "
+            f"{sorted(oracle.capabilities)}: add vjp, or wrap it with pertcore.from_function"
+        )
+
+
+def _ball(attack: Attack, eps: Any, norm: Any, n: int) -> Ball:
+    order = parse_norm(norm)
+    if attack.subset and not math.isinf(order):
+        raise InputError(f"norm={norm!r}: subset attacks are for the linf norm")
+    if eps is None and not attack.minimum_norm:
+        raise InputError(f"eps=None: attack {attack.name!r} needs a budget, such as eps='8/255'")
+    if eps is None:
+        return Ball(order, np.full(n, math.inf))
+    return Ball(order, parse_eps(eps if isinstance(eps, str) else as_numpy(eps, "eps")[0], n))
+
+
+def _partition(
+    attack: Attack, partition: Any, shape: tuple[int, ...], options: dict[str, Any]
+) -> Partition | None:
+    if not attack.subset:
+        if partition is not None:
+            raise InputError(f"partition given: attack {attack.name!r} takes none; 'pixel' does")
+        return None
+    groups = parse_partition("pixels" if partition is None else partition, shape)
+    steps = options.get("steps", 1)
+    if steps > groups.count:
+        raise InputError(f"steps={steps}: the partition has {groups.count} subsets to change")
+    return groups
+
+
+def _loss(attack: Attack, kind: str, named: Any, options: dict[str, Any], goal: Any) -> Any:
+    if goal is not None and goal not in ("minimise", "maximise"):
+        raise InputError(f"goal={goal!r}: allowed are 'minimise' and 'maximise'")
+    if goal is not None and not callable(named):
+        raise InputError(f"goal={goal!r}: it is for callable losses; loss={named!r} has its own")
+    if kind == "classification":
+        return named or attack.own_loss or options.get("loss") or "margin"
+    if attack.own_loss or attack.minimum_norm:
+        raise InputError(f"attack={attack.name!r} is for classifiers, and this is a regression")
+    if isinstance(named, str) and named != "squared_error":
+        raise InputError(f"loss={named!r}: regression takes 'squared_error' or a callable loss")
+    return named or "squared_error"
 
 
 def _checked_x(x: Array, oracle: Oracle, warnings: list[str]) -> Array:
@@ -129,8 +181,15 @@ def _task(
     if loss == "squared_error":
         return "regression"
     if y is not None:
-        kind = as_numpy(y, "y")[0].dtype.kind
-        return "regression" if kind == "f" else "classification"
+        given = as_numpy(y, "y")[0]
+        if given.dtype.kind != "f":
+            return "classification"
+        if given.ndim == 1 and np.array_equal(given, np.floor(given)):
+            raise InputError(
+                f"y has dtype {given.dtype} and whole numbers: give integer classes, "
+                "y.astype(int), or say task='regression' if they are values"
+            )
+        return "regression"
     if minimum_norm or _members(oracle) is not None:
         return "classification"
     axes = [size for size in oracle.output_shape if size != 1]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from pertcore.attacks.options import checked
 from pertcore.errors import InputError
 from pertcore.oracle import Array, Oracle
 from pertcore.result import AttackResult
@@ -23,6 +24,7 @@ class Attack:
     `options` maps the recipe's own keyword options to their defaults. `at_x`: the first
     linearisation is at x itself, so the one that gave the clean prediction is used for it.
     `minimum_norm`: eps may be left out. `subset`: works on a partition, with p = inf only.
+    `blind`: asks for no derivative. `own_loss`: the loss of a recipe without an option for it.
     """
 
     name: str
@@ -32,6 +34,8 @@ class Attack:
     at_x: bool = True
     minimum_norm: bool = False
     subset: bool = False
+    blind: bool = False
+    own_loss: str | None = None
 
     def __call__(self, oracle: Oracle, x: Any, y: Any = None, **settings: Any) -> AttackResult:
         """The same as `pertcore.attack(oracle, x, y, attack=<this name>, ...)`."""
@@ -47,13 +51,13 @@ class Attack:
                 f"{unknown[0]}={given[unknown[0]]!r}: attack {self.name!r} has no such option; "
                 f"it has {', '.join(sorted(self.options)) or 'none'}"
             )
-        return {**self.options, **{k: v for k, v in given.items() if v is not None}}
+        return {**self.options, **checked(given)}
 
 
 ATTACKS: dict[str, Attack] = {}
 
 
-def register(name: str, **traits: bool) -> Callable[[Recipe], Recipe]:
+def register(name: str, **traits: Any) -> Callable[[Recipe], Recipe]:
     """Add a recipe to the registry; its first docstring line is its summary."""
 
     def add(recipe: Recipe) -> Recipe:
@@ -66,8 +70,9 @@ def register(name: str, **traits: bool) -> Callable[[Recipe], Recipe]:
     return add
 
 
-def find(name: str) -> Attack:
-    """The attack of that name; InputError with all names otherwise."""
+def find(name: Any) -> Attack:
+    """The attack of that name, with - or _; InputError with all names otherwise."""
+    name = name.replace("_", "-") if isinstance(name, str) else name
     if name not in ATTACKS:
         raise InputError(f"attack={name!r}: allowed are {', '.join(ATTACKS)}")
     return ATTACKS[name]

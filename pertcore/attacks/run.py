@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from pertcore.attacks.checks import check_model, check_statuses
+from pertcore.attacks.options import whole
 from pertcore.attacks.prepare import Given, prepare
 from pertcore.attacks.registry import Attack, find
 from pertcore.attacks.verify import Verified, clean_answer, differences, joined, verify
 from pertcore.chunked import chunked
 from pertcore.closed_form import sampling
-from pertcore.errors import InputError, PertcoreWarning
+from pertcore.errors import PertcoreWarning
 from pertcore.oracle import Array, Calls, Oracle
 from pertcore.result import AttackResult
 from pertcore.solvers.problem import Problem, mask_rows
@@ -67,39 +68,50 @@ def attack(
     arrays; None is unbounded. mask: bool, True = may change, broadcasts to x. partition: for
     subset attacks, "pixels" or integers of the sample's shape, -1 = frozen. task:
     "classification" or "regression" where the default guess is wrong. decision: a single logit
-    above it is class 1. threshold: regression succeeds once the squared error reaches it. goal:
+    above it is class 1. threshold: regression succeeds once its loss is there. goal:
     what a callable loss wants, "minimise" or "maximise"; None reads its attribute `goal`, else
     "minimise". rng: a seed or Generator; the random numbers of sample i depend on the seed and
-    first_index + i alone. batch_size: samples in flight. deterministic: the model runs in padded
-    chunks of one size on one thread: the same seed gives the same bits. callback: told of every
-    step (`Progress`). Further options are the attack's own: `pertcore.attacks.pgd.options` lists
+    first_index + i alone; a call with first_index > 0 continues a data set and does not check the
+    model again. batch_size: samples in flight. deterministic: the model runs in padded chunks of
+    one size on one thread: the same seed gives the same bits. callback: told of every step
+    (`Progress`). Further options are the attack's own: `pertcore.attacks.pgd.options` lists
     them with their defaults.
 
     Raises InputError for a wrong call before any model run, CapabilityError where the oracle
     lacks a derivative.
     """
-    row = find(attack) if isinstance(attack, str) else attack
+    row = attack if isinstance(attack, Attack) else find(attack)
     chosen = row.checked(options)
+    size = batch_size if batch_size is None else whole("batch_size", batch_size, 1)
+    seed = _seed(rng)
     given = prepare(
         row, oracle, x, y, eps=eps, norm=norm, bounds=bounds, targeted=targeted, mask=mask,
         partition=partition, task=task, decision=decision, threshold=threshold, goal=goal,
-        loss=chosen.get("loss"),
+        loss=chosen.get("loss") if "loss" in options else None, options=chosen,
     )  # fmt: skip
-    if batch_size is not None and batch_size < 1:
-        raise InputError(f"batch_size={batch_size}: a whole number >= 1")
-    seed = int(rng.integers(2**63)) if isinstance(rng, np.random.Generator) else int(rng)
+    if "loss" in chosen:
+        chosen["loss"] = given.goal.loss
     model = chunked(oracle, DETERMINISTIC_CHUNK) if deterministic else oracle
     run = _Run(row, chosen, model, given, seed, first_index, callback)
     started, before = time.perf_counter(), model.calls.copy()
-    size = batch_size or len(given.x)
-    verified = joined([run.batch(begin, begin + size) for begin in range(0, len(given.x), size)])
+    step = size or len(given.x)
+    verified = joined([run.batch(begin, begin + step) for begin in range(0, len(given.x), step)])
     settings = {
         "attack": row.name, "norm": given.ball.norm, "eps": eps, "bounds": bounds,
-        "targeted": targeted, "seed": seed, "first_index": first_index, "batch_size": batch_size,
+        "task": given.goal.task, "targeted": targeted, "decision": given.goal.decision,
+        "threshold": threshold, "goal": goal, "masked": mask is not None,
+        "partition": partition if partition is None or isinstance(partition, str) else "given",
+        "seed": seed, "first_index": first_index, "batch_size": batch_size,
         "deterministic": deterministic, **chosen,
     }  # fmt: skip
     seconds = time.perf_counter() - started
     return _result(verified, given, run, model.calls - before, seconds, settings)
+
+
+def _seed(rng: Any) -> int:
+    if isinstance(rng, np.random.Generator):
+        return int(rng.integers(2**63))
+    return whole("rng", rng, 0)
 
 
 @dataclass
@@ -115,30 +127,26 @@ class _Run:
     callback: Callable[[Progress], None] | None
     notes: list[str] = field(default_factory=list)
 
-    @property
-    def loss(self) -> Any:
-        regression = self.given.goal.task == "regression"
-        return self.options.get("loss") or ("squared_error" if regression else "margin")
-
     def batch(self, begin: int, end: int) -> Verified:
         """Attack and verify samples begin to end; the first batch also checks the model."""
         given, oracle, goal = self.given, self.oracle, self.given.goal
         x = given.x[begin:end]
         lin = oracle.linearize(x) if self.row.at_x else None
         value = oracle(x) if lin is None else lin.value
-        if begin == 0:
+        if begin == 0 and self.first_index == 0:
             self.notes += check_model(oracle, x, value, goal)
         y = given.y if given.y is None else given.y[begin:end]
         clean = clean_answer(value, y, goal)
         problem = self._problem(x, clean.y, begin)
         points, status = np.array(problem.x), np.zeros(len(x), dtype=np.int8)
+        left_out = clean.error | clean.broken
         # Who is wrong already leaves at the first judgement; without one he must not begin.
-        right = np.arange(len(x)) if lin is not None else np.flatnonzero(~clean.error)
+        right = np.arange(len(x)) if lin is not None else np.flatnonzero(~left_out)
         if len(right):
             seen = (problem.take(right),) if lin is None else (problem, lin)
             points[right], status[right] = self.row.recipe(*seen, **self.options)
-        points[clean.error] = problem.x[clean.error]
-        return verify(oracle, points, status, clean, goal, self.loss)
+        points[left_out] = problem.x[left_out]
+        return verify(oracle, points, status, clean, goal)
 
     def _problem(self, x: Array, y: Array, begin: int) -> Problem:
         given, place = self.given, np.arange(len(x))

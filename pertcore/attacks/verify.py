@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
 
+from pertcore.closed_form.norms import row_norms
 from pertcore.oracle import Array, Oracle
 from pertcore.result import Status
 from pertcore.solvers.problem import Goal
@@ -14,12 +14,17 @@ from pertcore.solvers.problem import Goal
 
 @dataclass(frozen=True)
 class Clean:
-    """The answer at x: value (n, *out), predicted class or -1 (n,), and y as the attack uses it."""
+    """The answer at x: value (n, *out), predicted class or -1 (n,), y as the attack uses it.
+
+    error: (n,) bool, wrong before any attack, or already at the wanted class; broken: (n,) bool,
+    the answer is not finite. Nobody of either is attacked.
+    """
 
     value: Array
     before: Array
     y: Array
     error: Array
+    broken: Array
 
 
 @dataclass(frozen=True)
@@ -38,48 +43,60 @@ class Verified:
 
 def clean_answer(value: Array, y: Array | None, goal: Goal) -> Clean:
     """What is right at x: y = None takes the model's own class k(x), or f(x) for regression."""
+    broken = np.any(~np.isfinite(value.reshape(len(value), -1)), axis=1)
     if goal.task == "regression":
         flat = value.reshape(len(value), -1)
         target = np.array(flat) if y is None else y
-        nobody = np.zeros(len(value), dtype=bool)
-        return Clean(value, np.full(len(value), -1), target, nobody)
+        return Clean(value, predicted(value, goal), target, np.zeros_like(broken), broken)
     before = predicted(value, goal)
-    labels = before if y is None else y
-    wrong = np.zeros(len(value), dtype=bool) if goal.targeted else before != labels
-    return Clean(value, before, labels, wrong)
+    labels = np.maximum(before, 0) if y is None else y
+    if goal.targeted:
+        wrong = before == labels
+    elif goal.members is None:
+        wrong = before != labels
+    else:
+        wrong = goal.rows("margin", value, labels).margin < 0
+    return Clean(value, before, labels, wrong & ~broken, broken)
 
 
 def predicted(value: Array, goal: Goal) -> Array:
-    """Class (n,) int64 by argmax; by `decision` for one logit; ensembles vote by mean score."""
+    """Class (n,) int64 by argmax; by `decision` for one logit; ensembles vote by mean score.
+
+    -1 for regression and where a score is not finite.
+    """
+    if goal.task == "regression":
+        return np.full(len(value), -1, dtype=np.int64)
     scores = goal.scores(value)
     if goal.members is not None:
         scores = scores.mean(axis=1)
-    if scores.shape[1] == 1:
-        return (scores[:, 0] > goal.decision).astype(np.int64)
-    return scores.argmax(axis=1)
+    single = scores.shape[1] == 1
+    classes = scores[:, 0] > goal.decision if single else scores.argmax(axis=1)
+    return np.where(np.isfinite(scores).all(axis=1), classes.astype(np.int64), -1)
 
 
-def verify(
-    oracle: Oracle, points: Array, status: Array, clean: Clean, goal: Goal, loss: Any
-) -> Verified:
+def verify(oracle: Oracle, points: Array, status: Array, clean: Clean, goal: Goal) -> Verified:
     """One forward run at the points (n, d) decides; what a recipe claimed is only its status."""
     value = oracle(points.reshape(len(points), *oracle.input_shape))
-    at_x, at_points = goal.rows(loss, clean.value, clean.y), goal.rows(loss, value, clean.y)
-    sign = -1.0 if goal.task == "regression" and loss == "squared_error" else 1.0
-    before, after = sign * at_x.value, sign * at_points.value
+    at_x = goal.rows(goal.loss, clean.value, clean.y).value
+    at_points = goal.rows(goal.loss, value, clean.y).value
     if goal.task == "classification":
         margin = goal.rows("margin", value, clean.y).margin
-        success, classes = (margin < 0) & ~clean.error, predicted(value, goal)
+        success = margin < 0
     else:
-        margin, classes = np.full(len(points), np.nan), np.full(len(points), -1)
-        better = sign * after < sign * before
-        success = better if goal.threshold is None else after >= goal.threshold
+        margin = np.full(len(points), np.nan)
+        success = at_points < at_x
+        if goal.threshold is not None:
+            success = goal.past_threshold(at_points)
+    success &= ~(clean.error | clean.broken)
     final = np.array(status, dtype=np.int8)
     final[(final == Status.OK) & ~success] = Status.NOT_ADVERSARIAL
-    final[~np.isfinite(at_points.value)] = Status.NONFINITE
     final[success] = Status.OK
     final[clean.error] = Status.CLEAN_ERROR
-    return Verified(points, success, final, margin, clean.before, classes, before, after)
+    final[~np.isfinite(at_points) | clean.broken] = Status.NONFINITE
+    return Verified(
+        points, success, final, margin, clean.before, predicted(value, goal),
+        goal.shown(at_x), goal.shown(at_points),
+    )  # fmt: skip
 
 
 def joined(parts: list[Verified]) -> Verified:
@@ -93,4 +110,4 @@ def differences(x: Array, x_adv: Array, norm: float) -> tuple[Array, Array]:
     """delta = float64(x_adv) - float64(x), flat (n, d), and its float64 norms (n,)."""
     flat = x.reshape(len(x), -1)
     delta = x_adv.astype(np.float64) - flat.astype(np.float64)
-    return delta, np.linalg.norm(delta, ord=norm, axis=1)
+    return delta, row_norms(delta, norm)

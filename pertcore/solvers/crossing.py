@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from pertcore.closed_form import losses, steps
+from pertcore.closed_form.norms import row_norms
 from pertcore.constraints import dual_order
 from pertcore.oracle import Array, Linearization
 from pertcore.result import Status
@@ -19,6 +20,7 @@ BIAS = 0.1
 # (7) ends on a tie, so a step aims over it by this share of the spread of the sample's scores;
 # less than that, and rounding can hold a sample at a margin of 0.
 TIE = 1e-4
+LEAST_SPREAD = 1e-3
 
 # (problem, linearisation, value) -> level (n,) and gradient (n, d) of the wall to step over.
 Wall = Callable[[Problem, Linearization, Array], tuple[Array, Array]]
@@ -88,7 +90,7 @@ def biased_step(
         eta_0, _ = steps.hyperplane_step(
             g, over * (level + offset), p, x=problem.x, lo=box.lo, hi=box.hi
         )  # fmt: skip
-        short, long = (np.linalg.norm(part, ord=p, axis=1) for part in (eta, eta_0))
+        short, long = row_norms(eta, p), row_norms(eta_0, p)
         share = np.minimum(bias, short / np.maximum(short + long, np.finfo(g.dtype).tiny))
         ahead += share[:, None].astype(g.dtype) * (problem.x + eta_0 - ahead)
     return np.clip(ahead, box.lo, box.hi).astype(g.dtype, copy=False), feasible
@@ -110,7 +112,7 @@ def nearest_wall(classes: int) -> Wall:
         sign = -1 if problem.goal.targeted else 1
         gradients = problem.gradient(lin, cotangents)
         q = dual_order(problem.norm)
-        length = np.linalg.norm(gradients.astype(np.float64), ord=q, axis=2)
+        length = np.stack([row_norms(g, q) for g in gradients])
         with np.errstate(divide="ignore", invalid="ignore"):
             distance = np.where(length > 0, np.abs(level) / length, math.inf)
         behind = sign * level > 0 if problem.goal.targeted else np.ones_like(level, dtype=bool)
@@ -141,4 +143,6 @@ def margin_wall(tolerance: float = TIE) -> Wall:
 
 def _spread(problem: Problem, value: Array) -> Array:
     f = problem.goal.scores(value).reshape(len(value), -1).astype(np.float64)
-    return np.ptp(f, axis=1) if f.shape[1] > 1 else np.abs(f[:, 0] - problem.goal.decision)
+    if f.shape[1] > 1:
+        return np.ptp(f, axis=1)
+    return np.maximum(np.abs(f[:, 0] - problem.goal.decision), LEAST_SPREAD)

@@ -10,7 +10,7 @@ import numpy as np
 from pertcore.closed_form import sampling
 from pertcore.oracle import Array, Linearization
 from pertcore.result import Status
-from pertcore.solvers.problem import Front, Problem, judge, leave_flat, narrowed
+from pertcore.solvers.problem import Front, Problem, dead, judge, leave_flat, narrowed
 
 Step = Callable[[Problem, Array, Array], Array]
 # (problem, step t from 0) -> radius (n,) of the random vector added before linearising.
@@ -37,7 +37,8 @@ def descend(
     ball and box. `start` (n, d) is where to begin, x by default; `first` a linearisation there,
     if one is known. `dither(problem, t)` (n,): the gradient of step t is taken at the points plus
     a random vector of that radius, clipped to the box (Algorithm 1, lines 3 and 4); a dithered
-    value says nothing about the points themselves, so nobody leaves on it.
+    value says nothing about the points themselves, so nobody leaves on it, and where its gradient
+    is zero or not finite that sample waits for the next draw.
     """
     front = Front.start(problem, start)
     for t in range(steps):
@@ -59,9 +60,13 @@ def descend(
 
 def _gradient(front: Front, lin: Linearization, loss: Any, dithered: bool) -> Array:
     rows = front.problem.losses(loss, lin.value)
-    keep = np.isfinite(rows.value) if dithered else judge(front, rows, lin.value)
     if dithered:
-        front.leave(~keep, Status.NONFINITE)
+        gradient = front.problem.gradient(lin, rows.cotangent)
+        flat, broken = dead(gradient)
+        gradient[broken] = 0
+        front.moved[front.rows[~(flat | broken)]] = True
+        return gradient
+    keep = judge(front, rows, lin.value)
     if not np.any(keep):
         front.compact(keep)
         return np.empty((0, front.problem.x.shape[1]), dtype=front.problem.x.dtype)
@@ -84,29 +89,31 @@ def _dithered(front: Front, radius: Array, draw: int) -> Array:
 def restarted(
     problem: Problem, once: Callable[[Problem, int], tuple[Array, Array]], restarts: int
 ) -> tuple[Array, Array]:
-    """The best of several runs: survivors alone go on, the smallest loss is kept.
+    """The best of several runs: survivors alone go on, the smallest margin or loss is kept.
 
     `once(problem, restart)` -> points and status; `restart` counts from 0.
     """
     points, status = once(problem, 0)
     if restarts == 1:
         return points, status
-    best = _margins(problem, points)
+    best, done = _standing(problem, points)
     for restart in range(1, restarts):
-        left = np.flatnonzero((status != Status.OK) & ~(best < 0))
+        left = np.flatnonzero((status != Status.OK) & ~done)
         if not len(left):
             break
         again = problem.take(left)
         found, ended = once(again, restart)
-        margins = _margins(again, found)
-        better = (margins < best[left]) | (ended == Status.OK)
+        rank, there = _standing(again, found)
+        better = (rank < best[left]) | (ended == Status.OK)
         points[left[better]], status[left[better]] = found[better], ended[better]
-        best[left[better]] = margins[better]
+        best[left[better]], done[left[better]] = rank[better], there[better]
     return points, status
 
 
-def _margins(problem: Problem, points: Array) -> Array:
+def _standing(problem: Problem, points: Array) -> tuple[Array, Array]:
+    """What to rank points by, NaN last, and who has reached the goal."""
     value = problem.oracle(problem.shaped(points))
-    name = "margin" if problem.goal.task == "classification" else "squared_error"
+    name = "margin" if problem.goal.task == "classification" else problem.goal.loss
     rows = problem.losses(name, value)
-    return rows.margin if problem.goal.task == "classification" else rows.value
+    rank = rows.margin if problem.goal.task == "classification" else rows.value
+    return np.where(np.isnan(rank), np.inf, rank), problem.goal.reached(rows, value)

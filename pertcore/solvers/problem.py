@@ -10,6 +10,7 @@ import numpy as np
 
 from pertcore.closed_form import losses
 from pertcore.constraints import Ball, Box, Partition
+from pertcore.errors import InputError
 from pertcore.oracle import Array, Linearization, Oracle
 from pertcore.result import Status
 
@@ -22,20 +23,23 @@ ROUNDING = 64
 
 @dataclass(frozen=True)
 class Goal:
-    """What counts as success: `task` "classification" or "regression" and its settings.
+    """What the attack wants: `task` is "classification" or "regression", `loss` what it lowers.
 
-    targeted: y holds wanted classes. decision: a single logit above it means class 1.
-    threshold: regression succeeds once the squared error reaches it; None: never early.
-    goal: whether a callable loss is to be "minimise"d or "maximise"d. members: how many models
-    of an ensemble speak in one output (n, m, K); None: one model.
+    targeted: y holds wanted classes or values. decision: a single logit above it means class 1.
+    threshold: regression succeeds once the user's loss is there; None: once it is worse than at
+    x. direction: whether a callable loss is to be "minimise"d or "maximise"d; None asks its
+    attribute `goal`. members: how many models of an ensemble speak in one output (n, m, K);
+    None: one model. own_answer: y is the model's own answer at x.
     """
 
     task: str
+    loss: str | Callable[..., Any]
     targeted: bool = False
     decision: float = 0.0
     threshold: float | None = None
-    goal: str | None = None
+    direction: str | None = None
     members: int | None = None
+    own_answer: bool = False
 
     def scores(self, value: Array) -> Array:
         """Model output (n, *out) as (n, K), or (n, m, K) for an ensemble."""
@@ -43,11 +47,29 @@ class Goal:
         return value.reshape(len(value), *members, -1)
 
     def rows(self, loss: str | Callable[..., Any], value: Array, y: Array) -> losses.LossRows:
-        """Value, cotangent and margin of every sample, from the model's output (n, *out)."""
+        """Value to minimise, cotangent and margin of every sample, from the output (n, *out)."""
         return losses.evaluate(
             loss, self.scores(value), y, targeted=self.targeted, decision=self.decision,
-            goal=self.goal,
+            goal=self.direction if callable(loss) else None,
         )  # fmt: skip
+
+    @property
+    def maximised(self) -> bool:
+        """Whether the user's loss is raised: then what is minimised is its negative."""
+        if callable(self.loss):
+            return (self.direction or getattr(self.loss, "goal", "minimise")) == "maximise"
+        return self.loss == "squared_error" and not self.targeted
+
+    def shown(self, minimised: Array) -> Array:
+        """The user's loss (n,) from the values that are minimised."""
+        return -minimised if self.maximised else minimised
+
+    def past_threshold(self, minimised: Array) -> Array:
+        """(n,) bool: the user's loss has reached `threshold`; nobody where there is none."""
+        if self.threshold is None:
+            return np.zeros(len(minimised), dtype=bool)
+        shown = self.shown(minimised)
+        return shown >= self.threshold if self.maximised else shown <= self.threshold
 
     def reached(self, rows: losses.LossRows, value: Array) -> Array:
         """(n,) bool: who may leave; a tie (margin 0) is not fooled, NaN never is.
@@ -55,12 +77,10 @@ class Goal:
         A margin inside the rounding of the scores is not trusted: the final verdict is another
         run of the model, perhaps of another graph, and who leaves here cannot move on.
         """
-        if self.task == "classification":
-            scale = np.abs(self.scores(value)).reshape(len(value), -1).max(axis=1)
-            return rows.margin < -ROUNDING * np.finfo(value.dtype).eps * scale.astype(np.float64)
-        if self.threshold is None:
-            return np.zeros(len(rows.value), dtype=bool)
-        return -rows.value >= self.threshold
+        if self.task == "regression":
+            return self.past_threshold(rows.value)
+        scale = np.abs(self.scores(value)).reshape(len(value), -1).max(axis=1)
+        return rows.margin < -ROUNDING * np.finfo(value.dtype).eps * scale.astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -104,6 +124,13 @@ class Problem:
             keys=self.keys[index], index=self.index[index], free=free,
         )  # fmt: skip
 
+    def subsets(self, steps: int) -> Partition:
+        """The partition of a subset attack, with at least `steps` subsets to change."""
+        if self.partition is None or steps > self.partition.count:
+            count = 0 if self.partition is None else self.partition.count
+            raise InputError(f"steps={steps}: the partition has {count} subsets to change")
+        return self.partition
+
     def shaped(self, flat: Array) -> Array:
         return flat.reshape(*flat.shape[:-1], *self.oracle.input_shape)
 
@@ -136,12 +163,14 @@ class Front:
     points: Array
     ended: Array
     status: Array
+    moved: Array
 
     @classmethod
     def start(cls, problem: Problem, points: Array | None = None) -> Front:
         begin = problem.x if points is None else points
         status = np.full(len(problem), Status.MAX_STEPS, dtype=np.int8)
-        return cls(problem, np.arange(len(problem)), begin, np.array(begin), status)
+        moved = np.zeros(len(problem), dtype=bool)
+        return cls(problem, np.arange(len(problem)), begin, np.array(begin), status, moved)
 
     def leave(self, gone: Array, status: Status) -> None:
         """Mark samples as ended; they stay in the arrays until `compact`."""
@@ -156,8 +185,13 @@ class Front:
             self.problem = self.problem.take(keep)
 
     def finish(self) -> tuple[Array, Array]:
-        """Points (n, d) and status (n,) of everybody, those still in the batch included."""
+        """Points (n, d) and status (n,) of everybody, those still in the batch included.
+
+        Who never had a gradient, dithered or not, ends as ZERO_GRADIENT.
+        """
         self.ended[self.rows] = self.points
+        still = (self.status == Status.MAX_STEPS) & ~self.moved
+        self.status[still] = Status.ZERO_GRADIENT
         return self.ended, self.status
 
 
@@ -188,9 +222,14 @@ def leave_flat(front: Front, gradient: Array, keep: Array) -> Array:
 
     A zero gradient never moves, so such a sample would only cost model runs.
     """
-    top, bottom = gradient.max(axis=1), gradient.min(axis=1)
-    broken = ~np.isfinite(top) | ~np.isfinite(bottom)
-    flat = (top == 0) & (bottom == 0)
+    flat, broken = dead(gradient)
     front.leave(keep & flat, Status.ZERO_GRADIENT)
     front.leave(keep & broken, Status.NONFINITE)
+    front.moved[front.rows[keep & ~(flat | broken)]] = True
     return keep & ~(flat | broken)
+
+
+def dead(gradient: Array) -> tuple[Array, Array]:
+    """Whose gradient (n, d) is zero, and whose is not finite, (n,) bool each."""
+    top, bottom = gradient.max(axis=1), gradient.min(axis=1)
+    return (top == 0) & (bottom == 0), ~np.isfinite(top) | ~np.isfinite(bottom)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pertcore.closed_form.norms import row_norms
 from pertcore.oracle import Array, Linearization
 from pertcore.solvers.crossing import BIAS, Wall, biased_step
 from pertcore.solvers.problem import Problem
@@ -22,7 +23,7 @@ def tighten(problem: Problem, wall: Wall, points: Array, *, rounds: int) -> Arra
     those on this side. A sample with a finite budget leaves as soon as it is inside it.
     """
     best, at = np.array(points), _back(problem.x, points)
-    length = lengths(problem, best)
+    length = _lengths(problem, best)
     budget = np.where(np.isinf(problem.eps), 0.0, problem.eps)
     for t in range(rounds):
         left = np.flatnonzero(length > budget)
@@ -32,7 +33,7 @@ def tighten(problem: Problem, wall: Wall, points: Array, *, rounds: int) -> Arra
         lin = part.linearize(here)
         rows = part.losses("margin", lin.value)
         fooled = part.goal.reached(rows, lin.value)
-        reached = lengths(part, here)
+        reached = _lengths(part, here)
         better = fooled & (reached < length[left])
         best[left[better]], length[left[better]] = here[better], reached[better]
         at[left[fooled]] = _back(part.x[fooled], here[fooled])
@@ -43,10 +44,8 @@ def tighten(problem: Problem, wall: Wall, points: Array, *, rounds: int) -> Arra
     return best
 
 
-def lengths(problem: Problem, points: Array) -> Array:
-    """norm_p(points - x), float64 (n,)."""
-    delta = points.astype(np.float64) - problem.x.astype(np.float64)
-    return np.linalg.norm(delta, ord=problem.norm, axis=1)
+def _lengths(problem: Problem, points: Array) -> Array:
+    return row_norms(points.astype(np.float64) - problem.x.astype(np.float64), problem.norm)
 
 
 def _back(x: Array, points: Array) -> Array:

@@ -45,6 +45,20 @@ WRONG = {
     "unknown task": ({"task": "ranking"}, "ranking"),
     "partition of wrong shape": ({"attack": "pixel", "partition": np.zeros(3, int)}, "shape"),
     "more pixels than there are": ({"attack": "pixel", "steps": 13}, "12 subsets"),
+    "steps in half": ({"steps": 2.5}, "steps=2.5"),
+    "batch size in half": ({"batch_size": 2.5}, "batch_size=2.5"),
+    "step size text": ({"attack": "pgd", "step_size": "2/0"}, "2/0"),
+    "rel step size negative": ({"attack": "pgd", "rel_step_size": -1}, "rel_step_size=-1"),
+    "restarts of random": ({"attack": "random", "restarts": 0}, "restarts=0"),
+    "rng None": ({"rng": None}, "rng=None"),
+    "rng in half": ({"rng": 1.7}, "rng=1.7"),
+    "decision text": ({"decision": "a"}, "decision='a'"),
+    "threshold text": ({"threshold": "x"}, "threshold='x'"),
+    "attack None": ({"attack": None}, "attack=None"),
+    "eps ragged": ({"eps": [0.1, [0.2]]}, "ragged"),
+    "bounds text": ({"bounds": "01"}, "bounds='01'"),
+    "float labels": ({"y": Y.astype(float)}, "integer classes"),
+    "float goal": ({"goal": "up"}, "goal='up'"),
     "norm None": ({"norm": None}, "norm=None"),
     "overshoot negative": ({"attack": "deepfool", "overshoot": -0.1}, "overshoot=-0.1"),
     "tolerance negative": ({"attack": "minnorm", "tolerance": -1.0}, "tolerance=-1"),
@@ -55,13 +69,30 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_one_clear_error(case):
+def test_one_clear_error_before_any_run(case):
     settings, message = WRONG[case]
     model = network()
     settings = {"x": X, "eps": 0.1, **settings}
     with pytest.raises(InputError, match=message):
         pc.attack(model, **settings)
-    assert model.calls.f <= len(X) + 8
+    assert model.calls.f == 0
+
+
+def test_an_oracle_is_not_a_path():
+    with pytest.raises(InputError, match="from_onnx"):
+        pc.attack("model.onnx", X, eps=0.1)
+
+
+def test_a_partition_may_skip_numbers_at_no_cost():
+    sparse = np.arange(12) * 100_000_000
+    result = pc.attack(network(), X, attack="pixel", eps=0.3, partition=sparse, steps=12)
+    assert np.all(np.count_nonzero(result.delta, axis=1) <= 12)
+
+
+def test_bfloat16_is_one_clear_error():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    with pytest.raises(InputError, match="bfloat16"):
+        pc.attack(network(), torch.tensor(X).to(torch.bfloat16), eps=0.1)
 
 
 def test_a_model_without_derivative_is_refused_with_the_cure():

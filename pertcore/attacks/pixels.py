@@ -8,8 +8,6 @@ import numpy as np
 
 from pertcore.attacks.registry import register
 from pertcore.closed_form import sampling, subsets
-from pertcore.constraints import Partition
-from pertcore.errors import InputError
 from pertcore.oracle import Array, Linearization
 from pertcore.result import Status
 from pertcore.solvers.descent import DRAWS_PER_RESTART, descend, restarted
@@ -29,7 +27,7 @@ def pixel(
     problem: Problem, first: Linearization | None, *, loss: str = "margin", steps: int = 10
 ) -> Ended:
     """linear-pixel-T: (22) iterated, each step one new subset, earlier ones excluded."""
-    partition = _partition(problem, steps)
+    partition = problem.subsets(steps)
     used = np.zeros((int(problem.index.max(initial=-1)) + 1, partition.count), dtype=bool)
 
     def step(part: Problem, points: Array, gradient: Array) -> Array:
@@ -43,14 +41,15 @@ def pixel(
     return descend(problem, step, loss=loss, steps=steps, first=first)
 
 
-@register("random-pixel", at_x=False, subset=True)
+@register("random-pixel", at_x=False, subset=True, blind=True)
 def random_pixel(problem: Problem, *, steps: int = 10, restarts: int = 1) -> Ended:
     """Baseline: `steps` random subsets changed by random signs times eps, best of `restarts`."""
-    partition = _partition(problem, steps)
+    partition = problem.subsets(steps)
 
     def once(part: Problem, restart: int) -> Ended:
         draw, box = restart * DRAWS_PER_RESTART, part.box
         chosen = sampling.random_order(part.keys, draw, partition.count, steps)
+        part.report(restart + 1, restarts, len(part))
         signs = sampling.random_on_sphere(
             part.keys, draw + 1, np.ones(len(part)), math.inf, part.x.shape[1], part.x.dtype
         )
@@ -65,12 +64,3 @@ def random_pixel(problem: Problem, *, steps: int = 10, restarts: int = 1) -> End
         return points, np.full(len(part), Status.MAX_STEPS, dtype=np.int8)
 
     return restarted(problem, once, restarts)
-
-
-def _partition(problem: Problem, steps: int) -> Partition:
-    partition = problem.partition
-    if partition is None:
-        raise InputError("partition=None: a subset attack needs 'pixels' or an integer array")
-    if not 1 <= steps <= partition.count:
-        raise InputError(f"steps={steps}: the partition has {partition.count} subsets to change")
-    return partition
