@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from pertcore.cli.flags import as_flags
 from pertcore.errors import InputError, ModelError, PertcoreError
 
 DONE, REFUSED, WRONG_USE, STOPPED = 0, 1, 2, 130
@@ -28,9 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         return _fail(error, STOPPED, "stopped")
     except (InputError, ModelError) as error:
-        return _fail(error, WRONG_USE, str(error))
+        return _fail(error, WRONG_USE, as_flags(str(error)))
     except PertcoreError as error:
-        return _fail(error, REFUSED, str(error))
+        return _fail(error, REFUSED, as_flags(str(error)))
     except ModuleNotFoundError as error:
         return _fail(error, REFUSED, _missing(error))
     except MemoryError as error:

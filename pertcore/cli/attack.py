@@ -16,6 +16,7 @@ from pertcore.attacks import ATTACKS
 from pertcore.attacks.registry import find
 from pertcore.cli.arguments import AttackArguments
 from pertcore.cli.console import SampleProgress, say, show_facts, warn
+from pertcore.cli.flags import as_flags
 from pertcore.cli.pages import attack_page, endings, figures
 from pertcore.cli.problem import Problem, pose
 from pertcore.evaluation.pictures import Example, example_at
@@ -94,7 +95,7 @@ def _stream(
     with SampleProgress(len(problem.inputs)) as progress:
         batches = attacked_batches(
             problem.oracle, problem.inputs, problem.y, batch_size=arguments.batch_size,
-            callback=progress.step, settings=problem.settings,
+            callback=progress.step, settings=problem.settings, left_out=problem.left_out,
         )  # fmt: skip
         first = next(batches)
         shape, dtype = first.x.shape[1:], first.result.x_adv.dtype
@@ -130,19 +131,28 @@ def _conclude(
     seconds: float,
 ) -> None:
     result = joined(finished.results)
-    notes = list(dict.fromkeys([*problem.warnings, *result.warnings]))
+    notes = list(dict.fromkeys(map(as_flags, [*problem.warnings, *result.warnings])))
+    left_out = _left_out(problem, len(result.success))
     ended = {f"status {name}": f"{count}  {advice}" for name, count, advice in endings(result)}
-    show_facts(_title(arguments), figures(result) | ended)
+    show_facts(_title(arguments), figures(result) | left_out | ended)
     warn(notes)
     if folder is None:
         return
     write_results(folder / "results.parquet", finished.columns)
     facts = _facts(arguments, problem, result, notes, seconds)
     write_run(folder / "run.json", facts)
-    page = attack_page(_title(arguments), arguments.command(), result, notes, finished.examples,
-                       arguments.box(), facts)  # fmt: skip
+    page = attack_page(
+        _title(arguments), arguments.command(), figures(result) | left_out, result, notes,
+        finished.examples, arguments.box(), facts,
+    )  # fmt: skip
     write_report(folder / "report.html", page)
     say(f"written to {folder}: x_adv.npy, results.parquet, run.json, report.html")
+
+
+def _left_out(problem: Problem, done: int) -> dict[str, str]:
+    """A line on the samples that a targeted attack left out, where there are any."""
+    count = 0 if problem.left_out is None else int(problem.left_out[:done].sum())
+    return {"left out": f"{count}  Their label is the target already."} if count else {}
 
 
 def _title(arguments: AttackArguments) -> str:
@@ -162,10 +172,16 @@ def _facts(
         "command": arguments.command(),
         "arguments": {k: v for k, v in vars(arguments).items() if v is not None},
         "attack": ATTACKS[arguments.attack].summary,
-        "settings": result.settings,
+        "settings": result.settings
+        | {
+            "batch_size": arguments.batch_size,
+            "first_index": 0,
+            "partition": arguments.partition,
+        },
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "samples_asked": len(problem.inputs),
         "samples_done": len(result.success),
+        "samples_left_out": 0 if problem.left_out is None else int(problem.left_out.sum()),
         "complete": len(result.success) == len(problem.inputs),
         "seconds": seconds,
         "summary": result.summary(),

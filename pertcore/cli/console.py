@@ -12,6 +12,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.table import Table
 from rich.text import Text
 
+from pertcore.cli.flags import as_flags
+
 
 def output() -> Console:
     """Standard output; wide enough not to fold tables when it is a pipe."""
@@ -47,9 +49,9 @@ def say(text: str) -> None:
 
 
 def warn(texts: Iterable[str]) -> None:
-    """Warnings on standard error, each once and on one line."""
+    """Warnings on standard error in the words of the command line, each once and on one line."""
     console = Console(stderr=True, highlight=False)
-    for text in dict.fromkeys(texts):
+    for text in dict.fromkeys(map(as_flags, texts)):
         console.print(f"[yellow]warning:[/] {escape(' '.join(text.split()))}", soft_wrap=True)
 
 
@@ -76,6 +78,7 @@ class SampleProgress:
         )
         self.task = self.bar.add_task("attacking", total=total)
         self.before = 0
+        self.reached = 0.0
 
     def __enter__(self) -> SampleProgress:
         self.bar.start()
@@ -93,8 +96,10 @@ class SampleProgress:
         """The attack's callback: `done` samples of this call, and a step of the ones in flight."""
         share = min(progress.step / max(progress.steps, 1), 1.0)
         done = progress.done + (progress.total - progress.done) * share
-        told = f"step {progress.step}/{progress.steps}, {progress.active} not fooled yet"
-        self.bar.update(self.task, completed=self.before + done, description=told)
+        told = f"step {progress.step}/{progress.steps}, {progress.active} left"
+        # a restart begins at step 1 again: the bar waits rather than walk back
+        self.reached = max(self.reached, self.before + done)
+        self.bar.update(self.task, completed=self.reached, description=told)
 
     def batch_done(self, samples: int) -> None:
         """A whole call is finished."""

@@ -13,6 +13,7 @@ from rich.console import Console
 
 import pertcore
 from pertcore.cli.console import say, show_table, warn
+from pertcore.cli.flags import as_flags
 from pertcore.cli.pages import NOTE, picture
 from pertcore.demo import AUTOENCODER, CLASSIFIER, DATA, digits
 from pertcore.errors import PertcoreWarning
@@ -73,7 +74,7 @@ def run(out: str, seed: int) -> None:
             name: _attacked(classifier, x, y, name, None, seed, status) for name in SMALLEST
         }
         restored = _restored(pertcore.from_onnx(AUTOENCODER), x, seed, status)
-    notes = [str(w.message) for w in caught if issubclass(w.category, PertcoreWarning)]
+    notes = [as_flags(str(w.message)) for w in caught if issubclass(w.category, PertcoreWarning)]
     tables = [_ratios(fooled), _norms(smallest), _errors(restored)]
     for table in tables:
         show_table(table.title, table.header, table.rows)

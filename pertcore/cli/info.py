@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any
 
 from pertcore.adapters.onnx.describe import ModelInfo, TensorInfo, describe
 from pertcore.cli.console import say, show_facts, show_table
+from pertcore.cli.flags import as_flags
 from pertcore.errors import InputError, PertcoreWarning
 
 MEANING = {
@@ -21,6 +23,8 @@ BATCH = {
     "looped": "fixed at one; samples run one by one",
     "fixed": "fixed in the file",
 }
+EXAMPLE = re.compile(r"--input-shape [\d,]+")
+FREE_SIZE = 64
 
 
 def run(model: Path, input: str | None, output: str | None, input_shape: str | None) -> None:
@@ -36,7 +40,16 @@ def run(model: Path, input: str | None, output: str | None, input_shape: str | N
     rows = [(entry.name, str(entry.count), MEANING[entry.fact]) for entry in info.operators]
     show_table("Operators", ("operator", "nodes", "derivative"), rows)
     for note in info.notes:
-        say(f"note: {note}")
+        say(f"note: {_fitting(as_flags(note), info)}")
+
+
+def _fitting(note: str, info: ModelInfo) -> str:
+    """The note with an example shape that fits the input it is about, channels as in the model."""
+    for tensor in info.inputs:
+        if note.startswith(f"input {tensor.name} "):
+            sizes = [str(size if isinstance(size, int) else FREE_SIZE) for size in tensor.shape[1:]]
+            return EXAMPLE.sub(f"--input-shape {','.join(sizes)}", note)
+    return note
 
 
 def facts(info: ModelInfo) -> dict[str, str]:

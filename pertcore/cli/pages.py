@@ -15,6 +15,7 @@ from pertcore.result import ADVICE, AttackResult, Status
 def attack_page(
     title: str,
     command: str,
+    summary: dict[str, str],
     result: AttackResult,
     warnings: Sequence[str],
     examples: Sequence[Example],
@@ -24,14 +25,15 @@ def attack_page(
     """The page of `pertcore attack`."""
     header = ("status", "samples", "what it means")
     tables = [
-        Table("Summary", (), list(figures(result).items())),
+        Table("Summary", (), list(summary.items())),
         Table("How the samples ended", header, endings(result), left=(0, 2)),
     ]
     pictures = [picture(example, box) for example in examples if is_image(example.x.shape)]
     galleries = [Gallery("Samples", pictures, NOTE)] if pictures else []
+    done = "succeeded" if result.task == "regression" else "fooled"
     lead = (
-        f"{len(result.success)} samples, {int(result.success.sum())} fooled. Success, norms and "
-        "margins are recomputed from the adversarial examples on the model itself."
+        f"{len(result.success)} samples, {int(result.success.sum())} {done}. Success, norms, "
+        "margins and losses are recomputed from the perturbed samples on the model itself."
     )
     return Report(title, lead, command, tables, (), galleries, warnings, _listed(facts))
 
@@ -59,14 +61,8 @@ def picture(example: Example, box: tuple[float, float] | None) -> Picture:
 
 
 def figures(result: AttackResult) -> dict[str, str]:
-    """The summary of a result as text; for regression, losses in place of accuracies."""
-    shown_figures = {name: shown(value) for name, value in result.summary().items()}
-    if result.task == "regression":
-        for name in ("clean errors", "robust accuracy"):
-            shown_figures.pop(name, None)
-        shown_figures["median loss before"] = shown(float(np.median(result.loss_before)))
-        shown_figures["median loss after"] = shown(float(np.median(result.loss_after)))
-    return shown_figures
+    """The summary of a result as text, a line a figure."""
+    return {name: shown(value) for name, value in result.summary().items()}
 
 
 def endings(result: AttackResult) -> list[tuple[str, str, str]]:

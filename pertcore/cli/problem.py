@@ -33,6 +33,13 @@ class Problem:
     def y(self) -> Array | None:
         return self.labels if self.targets is None else self.targets
 
+    @property
+    def left_out(self) -> Array | None:
+        """(n,) bool: samples whose label is the target already; None where nobody can be."""
+        if self.labels is None or self.targets is None:
+            return None
+        return np.asarray(self.labels == self.targets)
+
 
 def pose(arguments: AttackArguments) -> Problem:
     """Load the models, open the data, read the flags. Raises InputError or ModelError."""
@@ -117,12 +124,13 @@ def _classes(oracle: Oracle, arguments: AttackArguments) -> int | None:
 
 
 def _targets(text: str, inputs: Inputs, classes: int | None) -> Array:
+    if classes is None:
+        raise InputError(f"--target {text}: a wanted class needs a classifier, not a regression")
     if not text.lstrip("-").isdigit():
         return read_labels(text, len(inputs), total=inputs.total, classes=classes, flag="--target")
     wanted = int(text)
-    if wanted < 0 or (classes is not None and wanted >= classes):
-        limit = f"0..{classes - 1}" if classes is not None else "0 or above"
-        raise InputError(f"--target {text}: the model has classes {limit}")
+    if not 0 <= wanted < classes:
+        raise InputError(f"--target {text}: the model has classes 0..{classes - 1}")
     return np.full(len(inputs), wanted, dtype=np.int64)
 
 

@@ -13,7 +13,7 @@ from pertcore.attacks.checks import check_statuses
 from pertcore.attacks.run import Progress, attack
 from pertcore.errors import InputError, PertcoreWarning
 from pertcore.oracle import Array, Calls, Oracle
-from pertcore.result import AttackResult
+from pertcore.result import AttackResult, Status
 
 ROWS = ("success", "status", "norms", "margin", "before", "after", "loss_before", "loss_after")
 
@@ -43,10 +43,12 @@ def attacked_batches(
     batch_size: int,
     callback: Callable[[Progress], None] | None,
     settings: dict[str, Any],
+    left_out: Array | None = None,
 ) -> Iterator[Batch]:
     """Run `pertcore.attack(oracle, x, y, **settings)` on batch after batch of the inputs.
 
     The random numbers of a sample do not depend on the batch. Warnings are kept in the results.
+    left_out: (n,) bool, samples that come back as they are, with status CLEAN_ERROR.
     """
     if batch_size < 1:
         raise InputError(f"batch_size={batch_size}: a whole number >= 1")
@@ -59,7 +61,26 @@ def attacked_batches(
                 oracle, x, None if y is None else y[rows], first_index=start, callback=callback,
                 **settings,
             )  # fmt: skip
-        yield Batch(start, x, result)
+        yield Batch(start, x, result if left_out is None else untouched(result, x, left_out[rows]))
+
+
+def untouched(result: AttackResult, x: Array, rows: Array) -> AttackResult:
+    """The result with samples `rows`, (n,) bool, as they were: x itself, status CLEAN_ERROR.
+
+    Their margin is NaN: the one that is known is that of the point given up.
+    """
+    if not rows.any():
+        return result
+    kept = ~rows.reshape(-1, *[1] * (x.ndim - 1))
+    status = np.where(rows, Status.CLEAN_ERROR, result.status).astype(result.status.dtype)
+    return replace(
+        result, x_adv=np.where(kept, result.x_adv, x), delta=np.where(kept, result.delta, 0.0),
+        success=result.success & ~rows, status=status, norms=np.where(rows, 0.0, result.norms),
+        margin=np.where(rows, np.nan, result.margin),
+        after=np.where(rows, result.before, result.after),
+        loss_after=np.where(rows, result.loss_before, result.loss_after),
+        warnings=(*_unrelated(result), *check_statuses(status)),
+    )  # fmt: skip
 
 
 def without_points(result: AttackResult) -> AttackResult:
@@ -77,11 +98,15 @@ def joined(results: Sequence[AttackResult]) -> AttackResult:
         name: np.concatenate([getattr(r, name) for r in results]) for name in ROWS
     }
     calls = Calls(*(sum(getattr(r.calls, kind) for r in results) for kind in ("f", "vjp", "jvp")))
-    other = [
-        text for r in results for text in r.warnings if text not in set(check_statuses(r.status))
-    ]
+    other = [text for r in results for text in _unrelated(r)]
     return replace(
         without_points(first), **rows, calls=calls, seconds=sum(r.seconds for r in results),
         exact=all(r.exact for r in results),
         warnings=tuple(dict.fromkeys([*other, *check_statuses(rows["status"])])),
     )  # fmt: skip
+
+
+def _unrelated(result: AttackResult) -> list[str]:
+    """Its warnings that are not about the statuses of samples."""
+    counted = check_statuses(result.status)
+    return [text for text in result.warnings if text not in counted]

@@ -140,7 +140,7 @@ def test_regression_without_labels(tmp_path: Path, capfd: pytest.CaptureFixture[
     rows = parquet.read_table(out / "results.parquet").to_pydict()
     assert min(rows["loss_after"]) > max(rows["loss_before"])
     assert np.isnan(rows["margin"]).all() and set(rows["after"]) == {-1}
-    assert "median loss after" in capfd.readouterr().out
+    assert "mean loss after" in capfd.readouterr().out
 
 
 def test_mean_and_std_keep_the_units_of_x(tmp_path: Path) -> None:
