@@ -88,7 +88,7 @@ def cross_entropy_loss(
     runner_up: Array,
 ) -> None:
     sign = -1.0 if targeted else 1.0
-    weights = np.empty(f.shape[1], np.float64)
+    weights, tiny = np.empty(f.shape[1], np.float64), np.finfo(f.dtype).tiny
     for i in range(f.shape[0]):
         row, own, out = f[i], y[i], cotangent[i]
         margins[i], runner_up[i] = _compare(row, own, targeted)
@@ -103,6 +103,11 @@ def cross_entropy_loss(
         weights[own] = 0.0
         rest = total(weights)
         value[i] = sign * (behind - math.log1p(rest + (share - 1.0)))
+        if rest / (rest + share) < tiny:
+            # Divided by 1 - p_y, which is rest / (rest + share): only a zero row would be left.
+            _weights(row, np.float64(row[runner_up[i]]), weights)
+            weights[own] = 0.0
+            rest, share = total(weights), 0.0
         scale = -sign / (rest + share)
         for j in range(out.shape[0]):
             out[j] = weights[j] * scale

@@ -93,8 +93,20 @@ def cross_entropy_loss(
         value[:] = sign * (behind - np.log1p(rest + (own - 1)))
         weights *= (-sign / (rest + own))[:, None]
         weights[rows, y] = sign * rest / (rest + own)
-        cotangent[:] = weights
+        vanishing = np.asarray(rest / (rest + own) < np.finfo(f.dtype).tiny)
+        cotangent[:] = np.where(vanishing[:, None], sign * _among_others(scores, y), weights)
     _blank(margins, value, cotangent)
+
+
+def _among_others(scores: Array, y: Array) -> Array:
+    """1 at y and minus the softmax over the other classes: (e_y - softmax) / (1 - p_y)."""
+    rows = np.arange(len(scores))
+    others = scores.copy()
+    others[rows, y] = -np.inf
+    shares = np.exp(others - others.max(axis=1, keepdims=True, initial=np.finfo(np.float64).min))
+    shares /= -shares.sum(axis=1, keepdims=True)
+    shares[rows, y] = 1
+    return shares
 
 
 def dlr_loss(

@@ -51,7 +51,10 @@ def cross_entropy(f: Array, y: Array, targeted: bool = False) -> LossRows:
     """Minus the cross-entropy of logits f (n, K >= 2): f_y - log sum_j exp f_j; targeted plus it.
 
     The cotangent is e_y - softmax(f), whose entry y is summed from the other classes, so that it
-    keeps its relative precision when the model is sure (1 - p_y would cancel).
+    keeps its relative precision when the model is sure (1 - p_y would cancel). Where its largest
+    entry, 1 - p_y, is below the smallest normal number of f's dtype, the row is returned divided
+    by 1 - p_y: 1 at y and minus the softmax over the other classes (targeted: negated). Steps do
+    not depend on the gradient's scale, and a row of zeros would stop them. The value stays true.
     """
     return _classification("cross_entropy_loss", f, y, targeted)
 
@@ -120,7 +123,9 @@ def evaluate(
 
     y is (n,) integer classes or (n, K) values. Of an ensemble the members' values are averaged,
     and the margin is the largest member's: fooled when every member is. With K = 1 and integer
-    labels, class 1 is f > `decision`, and the losses see the two classes (0, f - decision).
+    labels, class 1 is f > `decision`, and the losses see two classes with the scores
+    (-(f - decision) / 2, (f - decision) / 2). The cross-entropy of an ensemble is scaled up (see
+    `cross_entropy`) only where every member's cotangent would vanish.
     A callable is loss(f, y) -> (value (n,), cotangent like f); its `goal` is "minimise" or
     "maximise", given here or as its attribute `goal`, and a loss to maximise comes back negated.
     Raises InputError for an unknown name or goal and for a callable's result of wrong shape.
@@ -144,10 +149,14 @@ def _ensemble(loss: str | Loss, f: Array, y: Array, targeted: bool, decision: fl
         loss, f.reshape(n * members, count), np.repeat(y, members, axis=0), targeted, decision
     )
     margins = each.margin.reshape(n, members)
+    cotangent = each.cotangent.reshape(f.shape) / np.asarray(members, dtype=f.dtype)
+    if loss == "cross_entropy":
+        lost = np.abs(each.value.reshape(n, members)) < np.finfo(f.dtype).tiny
+        cotangent[lost & ~lost.all(axis=1, keepdims=True)] = 0
     worst = (np.arange(n), np.argmax(margins, axis=1))
     return LossRows(
         each.value.reshape(n, members).mean(axis=1),
-        each.cotangent.reshape(f.shape) / np.asarray(members, dtype=f.dtype),
+        cotangent,
         margins[worst],
         each.runner_up.reshape(n, members)[worst],
     )
@@ -164,13 +173,18 @@ def _single(loss: str | Loss, f: Array, y: Array, targeted: bool, decision: floa
     if f.shape[1] > 1 or y.dtype.kind not in "iu" or loss == "squared_error":
         return LOSSES[loss](f, y, targeted)
     rows = LOSSES[loss](_two_classes(f, decision), y, targeted)
-    cotangent = np.ascontiguousarray(rows.cotangent[:, 1:], dtype=f.dtype)
-    return LossRows(rows.value, cotangent, rows.margin, rows.runner_up)
+    slope = (rows.cotangent[:, 1:] - rows.cotangent[:, :1]) / 2
+    if loss == "cross_entropy":
+        vanishing = np.abs(slope) < np.finfo(f.dtype).tiny
+        slope = np.where(vanishing, np.sign(slope), slope)
+    return LossRows(rows.value, slope.astype(f.dtype), rows.margin, rows.runner_up)
 
 
 def _two_classes(f: Array, decision: float) -> Array:
     # In float64, so that f > decision is judged as the user wrote it, not on a rounded decision.
-    return np.hstack([np.zeros((len(f), 1)), f.astype(np.float64) - decision])
+    # Half to each side, so that the score of either class feels the logit.
+    half = (f.astype(np.float64) - decision) / 2
+    return np.hstack([-half, half])
 
 
 def _custom(loss: Loss, f: Array, y: Array, targeted: bool, decision: float) -> LossRows:
@@ -200,8 +214,8 @@ def class_differences(
 
     f (n, K), y (n,) -> cotangents (c, n, K) in f's dtype, levels (c, n) float64, class numbers
     (c, n) int64, best first and of equals the first class; c = min(classes, K - 1). With K = 1
-    the two classes are (0, f - decision). DeepFool's linear pieces: Moosavi-Dezfooli, Fawzi and
-    Frossard 2016, Algorithm 2.
+    the two classes are (-(f - decision) / 2, (f - decision) / 2). DeepFool's linear pieces:
+    Moosavi-Dezfooli, Fawzi and Frossard 2016, Algorithm 2.
     """
     f = np.ascontiguousarray(f)
     labels = np.ascontiguousarray(y, dtype=np.int64)

@@ -169,11 +169,59 @@ def test_a_broken_output_is_never_fooled(bad, place, name, targeted):
 def test_one_logit_is_two_classes(name):
     z, y = np.array([[0.5], [0.1], [-2.0], [np.nan]], dtype=np.float32), np.array([1, 1, 0, 0])
     rows = losses.evaluate(name, z, y, decision=0.25)
-    pair = losses.LOSSES[name](np.hstack([np.zeros((4, 1)), z.astype(np.float64) - 0.25]), y, False)
+    half = (z.astype(np.float64) - 0.25) / 2
+    pair = losses.LOSSES[name](np.hstack([-half, half]), y, False)
+    slope = (pair.cotangent[:, 1] - pair.cotangent[:, 0]) / 2
     np.testing.assert_array_equal(rows.value, pair.value)
-    np.testing.assert_array_equal(rows.cotangent[:, 0], pair.cotangent[:, 1].astype(np.float32))
+    np.testing.assert_array_equal(rows.cotangent[:, 0], slope.astype(np.float32))
     np.testing.assert_array_equal(rows.margin, pair.margin)
+    assert rows.margin[0] == 0.25 and rows.margin[2] == 2.25
     assert rows.cotangent.shape == (4, 1) and rows.cotangent.dtype == np.float32
+
+
+@pytest.mark.parametrize("targeted", [False, True])
+@pytest.mark.parametrize("name", CLASSIFIER_LOSSES)
+def test_either_class_of_one_logit_feels_it(name, targeted):
+    z, y = np.array([[-1.5], [1.5]], dtype=np.float32), np.array([0, 1])
+    slopes = losses.evaluate(name, z, y, targeted=targeted).cotangent[:, 0]
+    assert slopes[0] == -slopes[1]
+    assert slopes[1] < 0 if targeted else slopes[1] > 0
+
+
+@pytest.mark.parametrize("targeted", [False, True])
+@pytest.mark.parametrize(("dtype", "gap"), [(np.float32, 90), (np.float32, 5000), (float, 800)])
+def test_cross_entropy_keeps_a_direction_when_its_gradient_vanishes(dtype, gap, targeted):
+    f = np.array([[0.5, gap, -1.0, 0.25], [gap, gap - 1, 0, 0]], dtype=dtype)
+    rows = losses.cross_entropy(f, np.array([1, 0]), targeted)
+    shares = np.exp([0.5, -np.inf, -1.0, 0.25])
+    wanted = -shares / shares.sum()
+    wanted[1] = 1
+    sign = -1 if targeted else 1
+    np.testing.assert_allclose(rows.cotangent[0], sign * wanted, rtol=1e-6)
+    assert abs(rows.value[0]) <= math.exp(-gap + 2)
+    assert rows.cotangent[1, 0] == pytest.approx(sign * (1 - 1 / (1 + math.exp(-1))), rel=1e-6)
+
+
+def test_cross_entropy_changes_scale_and_nothing_else_at_the_threshold():
+    f = np.array([[g, 0.0, -1.0] for g in (80, 87.0, 87.5, 88.0, 95.0)], dtype=np.float32)
+    slopes = losses.cross_entropy(f, np.zeros(5, dtype=np.int64)).cotangent.astype(np.float64)
+    assert slopes[1, 0] < 1e-36 and slopes[-1, 0] == 1
+    np.testing.assert_allclose(slopes / slopes[:, :1], slopes[-1:].repeat(5, axis=0), rtol=1e-5)
+
+
+@pytest.mark.parametrize("z", [50.0, 90.0, 3000.0])
+def test_cross_entropy_of_one_sure_logit_keeps_its_sign(z):
+    f = np.array([[z], [-z]], dtype=np.float32)
+    slopes = losses.evaluate("cross_entropy", f, np.array([1, 0])).cotangent[:, 0]
+    assert slopes[0] == -slopes[1] > 0
+    assert z == 50 or slopes[0] == 1
+
+
+def test_a_vanished_member_does_not_drown_the_others():
+    f = np.array([[[900.0, 0], [1.0, 0]], [[900.0, 0], [500.0, 0]]], dtype=np.float32)
+    slopes = losses.evaluate("cross_entropy", f, np.array([0, 0])).cotangent
+    assert not slopes[0, 0].any() and slopes[0, 1, 0] > 0.1
+    np.testing.assert_array_equal(slopes[1], np.full((2, 2), [0.5, -0.5]))
 
 
 def test_the_decision_is_compared_as_written():
