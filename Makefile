@@ -26,9 +26,11 @@ bench: $(READY)
 	$(BIN)/python -m bench.kernels
 	$(BIN)/python -m bench.attacks
 
+# onnx2torch would bring torchvision and its CUDA packages; the tests need neither.
 $(READY): pyproject.toml setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps onnx2torch==1.5.15
 	touch $(READY)
 
 clean:

@@ -21,7 +21,7 @@ def partition_of(kind, rng):
     if kind == "channels first":
         return parse_partition("pixels", (3, 4, 5))
     if kind == "channels last":
-        return parse_partition("pixels", (4, 5, 3), layout="nhwc")
+        return parse_partition("pixels", (5, 4, 3))
     if kind == "coordinates":
         return parse_partition("pixels", (60,))
     if kind == "one":
