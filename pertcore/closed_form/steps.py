@@ -115,15 +115,18 @@ def pgd_step(
     *,
     out: Array | None = None,
 ) -> Array:
-    """x_t + dual_norm_step(g, step), projected on ball and box (Madry et al. 2018, section 2.1).
+    """x_t and its steepest step, projected on ball and box (Madry et al. 2018, section 2.1).
 
-    The projection is Euclidean on the intersection, and exact in float. Returns x_{t+1}.
+    p = 2, inf: the step is dual_norm_step(g, step), as Madry et al. have it. Other p: it is the
+    steepest inside the box, lmo_ball_box(g, x_t, step), since a step that puts (nearly) all of its
+    length on the largest |g_k| goes nowhere once that entry is on its bound. The projection is
+    Euclidean on the intersection, and exact in float. x_t lies in the box. Returns x_{t+1}.
     """
     if norm == 2 or math.isinf(norm):
         out = np.empty_like(x) if out is None else out
         lo, hi = limits(lo, hi, x.dtype)
         kernel(f"pgd_{norm:g}")(x, x_t, g, step, eps, lo, hi, out)
         return out
-    moved = dual_norm_step(g, step, norm)
+    moved = lmo_ball_box(g, x_t, step, norm, lo, hi)
     np.add(moved, x_t, out=moved)
     return project_ball_box(x, moved, eps, norm, lo, hi, out=out)

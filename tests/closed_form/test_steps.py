@@ -307,6 +307,24 @@ def test_the_sum_of_small_ball_steps_reaches_the_ball(p: float) -> None:
     assert np.all(reached <= eps) and np.all(reached >= eps * (1 - 1e-5))
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("p", [1.0, 1.05, 1.5, 2.0, 3.0, math.inf])
+def test_projected_steps_go_on_when_the_steepest_entry_is_on_its_bound(
+    p: float, dtype: Any
+) -> None:
+    rng = np.random.default_rng(4)
+    g = -rng.uniform(0.5, 1, size=(3, 40)).astype(dtype)
+    g[:, 7] = -9
+    x = np.full((3, 40), 0.5, dtype)
+    x[:, 7] = 1
+    eps = np.full(3, 2.0 * 40 ** (1 / p - 1))
+    x_t = x
+    for _ in range(40):
+        x_t = pgd_step(x, x_t, g, eps / 10, eps, p, 0.0, 1.0)
+    best = np.sum(g * lmo_ball_box(g, x, eps, p, 0.0, 1.0), axis=1)
+    assert np.all(np.sum(g * (x_t - x), axis=1) <= 0.95 * best)
+
+
 def test_out_is_written_and_inputs_are_left_alone() -> None:
     g, x, eps = problem(30, 3, 10)
     for array in (g, x, eps):
