@@ -67,8 +67,9 @@ def attacked_batches(
 def untouched(result: AttackResult, x: Array, rows: Array) -> AttackResult:
     """The result with samples `rows`, (n,) bool, as they were: x itself, status CLEAN_ERROR.
 
-    Their margin is NaN: the one that is known is that of the point given up.
+    The margin of those that were attacked is NaN: what is known is that of the point given up.
     """
+    rows = rows & (result.status != Status.CLEAN_ERROR)
     if not rows.any():
         return result
     kept = ~rows.reshape(-1, *[1] * (x.ndim - 1))

@@ -10,6 +10,8 @@ import pytest
 import pertcore
 from pertcore.errors import InputError, PertcoreWarning
 from pertcore.evaluation.stream import ROWS, attacked_batches, joined, without_points
+from pertcore.oracle import Oracle
+from pertcore.result import Status
 
 SETTINGS = {"attack": "pgd", "eps": 0.3, "bounds": (0, 1), "rng": 3, "steps": 4}
 
@@ -48,7 +50,53 @@ def test_callback_and_wrong_size(problem) -> None:  # type: ignore[no-untyped-de
         next(attacked_batches(oracle, x, y, batch_size=0, callback=None, settings=SETTINGS))
 
 
-def test_zero_gradients_are_counted_over_all_batches() -> None:
+def test_left_out_samples_come_back_as_they_were(problem) -> None:  # type: ignore[no-untyped-def]
+    oracle, x, y = problem
+    left_out = np.arange(11) % 3 == 0
+    plain, cut = (
+        list(
+            attacked_batches(
+                oracle, x, y, batch_size=4, callback=None, settings=SETTINGS, left_out=rows
+            )
+        )
+        for rows in (None, left_out)
+    )
+    before, after = (joined([b.result for b in batches]) for batches in (plain, cut))
+    assert before.success[left_out].any()
+    x_adv = np.concatenate([b.result.x_adv for b in cut])
+    np.testing.assert_array_equal(x_adv[left_out], x[left_out])
+    assert not after.success[left_out].any() and not after.norms[left_out].any()
+    assert (after.status[left_out] == Status.CLEAN_ERROR).all()
+    np.testing.assert_array_equal(after.after[left_out], after.before[left_out])
+    np.testing.assert_array_equal(after.loss_after[left_out], after.loss_before[left_out])
+    for name in ROWS:
+        np.testing.assert_array_equal(
+            getattr(after, name)[~left_out], getattr(before, name)[~left_out]
+        )
+    assert after.summary()["samples"] == 11
+
+
+def test_left_out_samples_are_not_in_the_warnings() -> None:
+    oracle, x = a_flat_model()
+    settings = {"attack": "alg1", "eps": 0.01, "bounds": (-1, 1)}
+    left_out = np.array([True, False, False, False, True])
+    batches = attacked_batches(
+        oracle, x, None, batch_size=3, callback=None, settings=settings, left_out=left_out
+    )
+    texts = [t for t in joined([b.result for b in batches]).warnings if "exactly zero" in t]
+    assert len(texts) == 1 and "3 of 5" in texts[0]
+
+
+def test_the_model_is_checked_in_the_first_batch_alone(problem) -> None:  # type: ignore[no-untyped-def]
+    oracle, x, y = problem
+    settings = {"attack": "fgsm", "eps": 0.3, "bounds": (0, 1)}
+    batches = list(attacked_batches(oracle, x, y, batch_size=3, callback=None, settings=settings))
+    checked, *others = [b.result.calls.f - 2 * len(b.x) for b in batches]
+    assert checked > 0 and others == [0, 0, 0]
+
+
+def a_flat_model() -> tuple[Oracle, np.ndarray]:
+    """Steps have no slope: the gradient is zero everywhere. Five samples."""
     oracle = pertcore.from_function(
         lambda x: np.sign(x) * np.array([[1.0, 2.0]]),
         lambda x, c: np.zeros_like(x),
@@ -57,7 +105,11 @@ def test_zero_gradients_are_counted_over_all_batches() -> None:
         output_shape=2,
         dtype=np.float64,
     )
-    x = np.array([[0.5, 0.5], [0.2, 0.4], [0.5, -0.5], [0.3, -0.3], [0.6, 0.6]])
+    return oracle, np.array([[0.5, 0.5], [0.2, 0.4], [0.5, -0.5], [0.3, -0.3], [0.6, 0.6]])
+
+
+def test_zero_gradients_are_counted_over_all_batches() -> None:
+    oracle, x = a_flat_model()
     settings = {"attack": "alg1", "eps": 0.01, "bounds": (-1, 1)}
     batches = attacked_batches(oracle, x, None, batch_size=3, callback=None, settings=settings)
     texts = [t for t in joined([b.result for b in batches]).warnings if "exactly zero" in t]
