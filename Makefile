@@ -23,8 +23,10 @@ lint: $(READY)
 	sh tests/typecheck.sh $(BIN)
 
 bench: $(READY)
-	$(BIN)/python -m bench.kernels
-	$(BIN)/python -m bench.attacks
+	mkdir -p bench/results
+	$(BIN)/python -m bench.kernels --out bench/results/kernels.json
+	$(BIN)/python -m bench.attacks --out bench/results/attacks.json
+	$(BIN)/python -m bench.strength --out bench/results/strength.json
 
 # onnx2torch would bring torchvision and its CUDA packages; the tests need neither.
 $(READY): pyproject.toml setup.py constraints.txt
