@@ -113,7 +113,10 @@ def attack(
     tolerance: Annotated[str | None, typer.Option(help="Beyond the tie (minnorm).")] = None,
     classes: Annotated[int | None, typer.Option(help="Classes compared (deepfool).")] = None,
     refine: Annotated[int | None, typer.Option(help="Rounds towards a nearer point.")] = None,
-    target: Annotated[str | None, typer.Option(help="Wanted class, or a file of them.")] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(help="Wanted class, or a file of them; samples labelled so are left out."),
+    ] = None,
     task: Annotated[str | None, typer.Option(help="classification or regression.")] = None,
     decision: Annotated[str | None, typer.Option(help="Boundary of a single logit.")] = None,
     threshold: Annotated[str | None, typer.Option(help="Regression: success from here.")] = None,
@@ -168,8 +171,9 @@ def execute(arguments: Sequence[str]) -> int:
 
 def _list_attacks() -> None:
     from pertcore.attacks import ATTACKS
+    from pertcore.cli.flags import as_flags
 
     typer.echo("\nAttacks (their own options in brackets):")
     for attack in ATTACKS.values():
         options = ", ".join(name.replace("_", "-") for name in attack.options)
-        typer.echo(f"  {attack.name:<15} {attack.summary} [{options}]")
+        typer.echo(f"  {attack.name:<15} {as_flags(attack.summary)} [{options}]")

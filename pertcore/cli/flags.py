@@ -20,6 +20,7 @@ PHRASES = {
     " or a callable loss": "",
     "ensemble(..., reduce='logits')": "give one MODEL.onnx",
     "targeted=True": "--target",
+    "give `pertcore.ensemble`": "give several MODEL.onnx",
     "and no y:": "and no --labels:",
     "an integer array": "integers in a .npy",
 }
