@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import typer
 
-from pertcore.attacks import ATTACKS
 from pertcore.attacks.registry import find
 from pertcore.cli.arguments import AttackArguments
 from pertcore.cli.console import SampleProgress, say, show_facts, warn
@@ -31,7 +30,7 @@ from pertcore.evaluation.records import (
     write_run,
 )
 from pertcore.evaluation.report import write_report
-from pertcore.evaluation.stream import Batch, attacked_batches, joined, without_points
+from pertcore.evaluation.stream import Batch, attacked_batches, joined, selected, without_points
 from pertcore.result import AttackResult
 
 STOPPED = 130
@@ -130,29 +129,28 @@ def _conclude(
     finished: Finished,
     seconds: float,
 ) -> None:
-    result = joined(finished.results)
-    notes = list(dict.fromkeys(map(as_flags, [*problem.warnings, *result.warnings])))
-    left_out = _left_out(problem, len(result.success))
+    everybody = joined(finished.results)
+    done = len(everybody.success)
+    left = problem.left_out[:done] if problem.left_out is not None else np.zeros(done, dtype=bool)
+    result = selected(everybody, ~left)
+    told = figures(result)
+    if left.any():
+        told["left out"] = f"{int(left.sum())}  Their label is the target already."
+    notes = list(dict.fromkeys(map(as_flags, [*problem.warnings, *everybody.warnings])))
     ended = {f"status {name}": f"{count}  {advice}" for name, count, advice in endings(result)}
-    show_facts(_title(arguments), figures(result) | left_out | ended)
+    show_facts(_title(arguments), told | ended)
     warn(notes)
     if folder is None:
         return
     write_results(folder / "results.parquet", finished.columns)
-    facts = _facts(arguments, problem, result, notes, seconds)
+    facts = _facts(arguments, problem, result, done, notes, seconds)
     write_run(folder / "run.json", facts)
     page = attack_page(
-        _title(arguments), arguments.command(), figures(result) | left_out, result, notes,
-        finished.examples, arguments.box(), facts,
+        _title(arguments), arguments.command(), told, result, notes, finished.examples,
+        arguments.box(), facts,
     )  # fmt: skip
     write_report(folder / "report.html", page)
     say(f"written to {folder}: x_adv.npy, results.parquet, run.json, report.html")
-
-
-def _left_out(problem: Problem, done: int) -> dict[str, str]:
-    """A line on the samples that a targeted attack left out, where there are any."""
-    count = 0 if problem.left_out is None else int(problem.left_out[:done].sum())
-    return {"left out": f"{count}  Their label is the target already."} if count else {}
 
 
 def _title(arguments: AttackArguments) -> str:
@@ -165,24 +163,21 @@ def _facts(
     arguments: AttackArguments,
     problem: Problem,
     result: AttackResult,
+    done: int,
     notes: Sequence[str],
     seconds: float,
 ) -> dict[str, Any]:
+    used = {"batch_size": arguments.batch_size, "first_index": 0, "partition": arguments.partition}
     return {
         "command": arguments.command(),
         "arguments": {k: v for k, v in vars(arguments).items() if v is not None},
-        "attack": ATTACKS[arguments.attack].summary,
-        "settings": result.settings
-        | {
-            "batch_size": arguments.batch_size,
-            "first_index": 0,
-            "partition": arguments.partition,
-        },
+        "attack": find(arguments.attack).summary,
+        "settings": result.settings | used,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "samples_asked": len(problem.inputs),
-        "samples_done": len(result.success),
-        "samples_left_out": 0 if problem.left_out is None else int(problem.left_out.sum()),
-        "complete": len(result.success) == len(problem.inputs),
+        "samples_done": done,
+        "samples_left_out": done - len(result.success),
+        "complete": done == len(problem.inputs),
         "seconds": seconds,
         "summary": result.summary(),
         "calls": vars(result.calls),

@@ -67,6 +67,10 @@ def pose(arguments: AttackArguments) -> Problem:
         labels = read_labels(arguments.labels, len(inputs), total=inputs.total, classes=classes)
     if arguments.target is not None:
         targets = _targets(arguments.target, inputs, classes)
+        if labels is not None and np.array_equal(labels, targets):
+            raise InputError(
+                f"--target {arguments.target}: every sample has this label: nothing to attack"
+            )
     settings |= {"bounds": box, "targeted": targets is not None}
     files = (*inputs.files, *_label_file(arguments.labels))
     return Problem(oracle, inputs, labels, targets, settings, files, tuple(notes))

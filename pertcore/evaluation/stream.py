@@ -107,6 +107,13 @@ def joined(results: Sequence[AttackResult]) -> AttackResult:
     )  # fmt: skip
 
 
+def selected(result: AttackResult, rows: Array) -> AttackResult:
+    """Samples `rows`, (n,) bool, of a result without points: figures over a part of the data."""
+    return replace(
+        without_points(result), **{name: getattr(result, name)[rows] for name in ROWS}
+    )  # fmt: skip
+
+
 def _unrelated(result: AttackResult) -> list[str]:
     """Its warnings that are not about the statuses of samples."""
     counted = check_statuses(result.status)

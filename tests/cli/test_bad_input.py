@@ -147,6 +147,9 @@ WRONG: dict[str, tuple[Command, str]] = {
     "threads": (lambda room: attack("--threads", "0"), "--threads 0"),
     "out is empty": (lambda room: attack("--out", ""), "--out is empty"),
     "target": (lambda room: attack("--target", "10"), "--target 10: the model has classes 0..9"),
+    "everybody is at the target": (
+        lambda room: attack("--target", f"{DATA}:y", "--labels", f"{DATA}:y"), "every sample has",
+    ),
     "target of a regression": (
         lambda room: attack("--target", "1", "--task", "regression"), "not a regression",
     ),

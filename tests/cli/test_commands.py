@@ -113,6 +113,13 @@ def test_every_attack_runs(name: str, capfd: pytest.CaptureFixture[str]) -> None
     assert "fooling ratio" in capfd.readouterr().out
 
 
+def test_a_name_with_underscores_is_the_same_attack(tmp_path: Path) -> None:
+    flags = ["--attack", "rfgsm_dithered", "--limit", "4", "--out", str(tmp_path)]
+    assert main([*ATTACK, *BUDGET, *flags]) == 0
+    facts = json.loads((tmp_path / "run.json").read_text())
+    assert facts["settings"]["attack"] == "rfgsm-dithered"
+
+
 @pytest.mark.parametrize("name", list(pertcore.attacks.ATTACKS))
 def test_the_bar_never_walks_back_and_ends_full(
     name: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
@@ -172,7 +179,8 @@ def test_a_target_leaves_out_samples_that_have_it(
     count = int((told == 3).sum())
     assert f"{count}  Their label is the target already." in capfd.readouterr().out
     facts = json.loads((tmp_path / "run.json").read_text())
-    assert facts["samples_left_out"] == count
+    assert facts["samples_left_out"] == count and facts["samples_done"] == 40
+    assert facts["summary"]["samples"] == 40 - count and facts["complete"]
     rows = parquet.read_table(tmp_path / "results.parquet").to_pydict()
     rows = {name: np.array(column) for name, column in rows.items()}
     left = told == 3
