@@ -75,7 +75,10 @@ class AttackArguments:
         """--bounds as (lo, hi)."""
         if self.bounds is None:
             return None
-        ends = numbers(self.bounds, "--bounds")
+        try:
+            ends = numbers(self.bounds, "--bounds")
+        except InputError:
+            ends = []
         if len(ends) != 2 or not ends[0] <= ends[1]:
             raise InputError(f"--bounds {self.bounds}: expected lowest,highest such as 0,1")
         return ends[0], ends[1]

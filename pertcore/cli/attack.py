@@ -15,6 +15,7 @@ import typer
 from pertcore.attacks.registry import find
 from pertcore.cli.arguments import AttackArguments
 from pertcore.cli.console import SampleProgress, say, show_facts, warn
+from pertcore.cli.doubts import doubts
 from pertcore.cli.flags import as_flags
 from pertcore.cli.pages import attack_page, endings, figures
 from pertcore.cli.problem import Problem, pose
@@ -136,7 +137,8 @@ def _conclude(
     told = figures(result)
     if left.any():
         told["left out"] = f"{int(left.sum())}  Their label is the target already."
-    notes = list(dict.fromkeys(map(as_flags, [*problem.warnings, *everybody.warnings])))
+    said = [*problem.warnings, *everybody.warnings, *doubts(arguments, problem, result)]
+    notes = list(dict.fromkeys(map(as_flags, said)))
     ended = {f"status {name}": f"{count}  {advice}" for name, count, advice in endings(result)}
     show_facts(_title(arguments), told | ended)
     warn(notes)

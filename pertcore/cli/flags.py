@@ -23,6 +23,8 @@ PHRASES = {
     "give `pertcore.ensemble`": "give several MODEL.onnx",
     "and no y:": "and no --labels:",
     "an integer array": "integers in a .npy",
+    "squared_error": "squared-error",
+    "cross_entropy": "cross-entropy",
 }
 OWN = re.compile(r"--[a-z-]+ ")
 SUBJECT = re.compile(r"(?P<name>x|y|mean|std|eps|partition|freeze)(?= has |: )")
@@ -62,8 +64,6 @@ def _assigned(found: re.Match[str]) -> str:
     if found["value"] == "None":
         return f"{flag} is not given"
     value = _written(found["value"])
-    if flag == "--loss":
-        value = value.replace("_", "-")
     return f"{flag} {value}".strip()
 
 

@@ -131,6 +131,7 @@ WRONG: dict[str, tuple[Command, str]] = {
     "labels as text": (with_labels(["one"] * 500), "expected numbers"),
     "outside bounds": (with_x(IMAGES * 4, "--bounds", "0,1"), "sample 0 holds 2, outside --bounds"),
     "bounds reversed": (lambda room: attack("--bounds", "1,0"), "--bounds 1,0"),
+    "bounds of no numbers": (lambda room: attack("--bounds", "0-1"), "expected lowest,highest"),
     "bounds of three": (lambda room: attack("--bounds", "0,1,2"), "--bounds 0,1,2"),
     "nan": (with_x(NAN), "sample 3 holds nan (entry 8"),
     "eps negative": (lambda room: attack("--eps", "-1/255"), "--eps -0.0039"),

@@ -33,8 +33,8 @@ SPOKEN = {
     "no rule; finite_differences=True approximates": "no rule; --finite-differences approximates",
     "overshoot=1.0: attack 'alg1' has no such option; it has dither, rel_step_size":
         "--overshoot 1.0: attack 'alg1' has no such option; it has --dither, --rel-step-size",
-    "loss='joy': allowed are dlr, or a callable loss(f, y) -> (value, cotangent)":
-        "--loss joy: allowed are dlr",
+    "loss='joy': allowed are dlr, cross_entropy, or a callable loss(f, y) -> (value, cotangent)":
+        "--loss joy: allowed are dlr, cross-entropy",
     "use loss='cross_entropy'.": "use --loss cross-entropy.",
     "std=[1.0, 0.0]: every entry must be > 0": "--std 1.0,0.0: every entry must be > 0",
     "y has shape (5,): the model gives (n, 4)": "--labels has shape (5,): the model gives (n, 4)",

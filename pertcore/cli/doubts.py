@@ -1,0 +1,45 @@
+"""Signs that a flag does not mean what its writer meant: said as warnings, never refused."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from pertcore.cli.arguments import AttackArguments
+from pertcore.cli.problem import Problem
+from pertcore.constraints import parse_norm, parse_number
+from pertcore.result import AttackResult, Status
+
+FEW = 10
+
+
+def doubts(arguments: AttackArguments, problem: Problem, result: AttackResult) -> list[str]:
+    """Warnings about the budget and about the clean answers, in the words of the command line."""
+    return [*_budget(arguments, problem), *_clean_answers(problem, result)]
+
+
+def _budget(arguments: AttackArguments, problem: Problem) -> list[str]:
+    box = arguments.box()
+    if box is None or arguments.eps is None:
+        return []
+    d, p = math.prod(problem.inputs.shape), parse_norm(arguments.norm)
+    widest = (box[1] - box[0]) * (1.0 if math.isinf(p) else d ** (1 / p))
+    if parse_number(arguments.eps, "--eps") <= widest:
+        return []
+    return [
+        f"--eps {arguments.eps} is more than --bounds {arguments.bounds} is wide, so every input "
+        "is allowed: eps is in the units of the samples after --scale, 8/255 for images in [0, 1]"
+    ]
+
+
+def _clean_answers(arguments: AttackArguments, problem: Problem, result: AttackResult) -> list[str]:
+    if problem.labels is None or problem.targets is not None or result.task != "classification":
+        return []
+    n, wrong = len(result.status), int(np.sum(result.status == Status.CLEAN_ERROR))
+    if n < FEW or 2 * wrong <= n:
+        return []
+    return [
+        f"{wrong} of {n} samples are misclassified before the attack: check --labels, --scale, "
+        "--layout, --mean and --std, and that --output holds class scores"
+    ]
