@@ -16,7 +16,13 @@ FEW = 10
 
 def doubts(arguments: AttackArguments, problem: Problem, result: AttackResult) -> list[str]:
     """Warnings about the budget and about the clean answers, in the words of the command line."""
-    return [*_budget(arguments, problem), *_clean_answers(problem, result)]
+    unused = []
+    if arguments.threshold is not None and result.task == "classification":
+        unused.append("--threshold is for regressions and was not used: this is a classification")
+    logits = math.prod(problem.oracle.output_shape) // len(arguments.models)
+    if arguments.decision is not None and logits > 1:
+        unused.append("--decision is for models of a single logit and was not used")
+    return [*unused, *_budget(arguments, problem), *_clean_answers(problem, result)]
 
 
 def _budget(arguments: AttackArguments, problem: Problem) -> list[str]:
@@ -33,7 +39,7 @@ def _budget(arguments: AttackArguments, problem: Problem) -> list[str]:
     ]
 
 
-def _clean_answers(arguments: AttackArguments, problem: Problem, result: AttackResult) -> list[str]:
+def _clean_answers(problem: Problem, result: AttackResult) -> list[str]:
     if problem.labels is None or problem.targets is not None or result.task != "classification":
         return []
     n, wrong = len(result.status), int(np.sum(result.status == Status.CLEAN_ERROR))

@@ -35,3 +35,9 @@ def test_labels_that_do_not_fit_the_model(
     assert told == bool(shift)
     assert main([*ATTACK, *flags, "--target", "3"]) == 0
     assert "misclassified before" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--threshold", "--decision"])
+def test_a_flag_without_effect(flag: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main([*ATTACK, "--eps", "0.1", flag, "0.5"]) == 0
+    assert f"{flag} is for" in capfd.readouterr().err

@@ -1,0 +1,126 @@
+"""Targets, regression, the record of a run and its progress, on the bundled models."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pyarrow import parquet
+
+import pertcore
+from pertcore.cli.app import main
+from pertcore.cli.console import SampleProgress
+from pertcore.demo import AUTOENCODER, CLASSIFIER, DATA, digits
+
+ATTACK = ["attack", str(CLASSIFIER), "--inputs", f"{DATA}:x", "--labels", f"{DATA}:y"]
+BUDGET = ["--eps", "0.1", "--bounds", "0,1"]
+
+
+def test_target_from_number_and_file(tmp_path: Path) -> None:
+    np.save(tmp_path / "t.npy", np.full(500, 3))
+    tables = []
+    for target in ("3", str(tmp_path / "t.npy")):
+        out = tmp_path / "out"
+        flags = ["--eps", "0.3", "--bounds", "0,1", "--target", target, "--limit", "30"]
+        assert main([*ATTACK, *flags, "--out", str(out)]) == 0
+        rows = parquet.read_table(out / "results.parquet").to_pydict()
+        assert set(rows["target"]) == {3} and rows["label"] == digits()[1][:30].tolist()
+        assert sum(rows["success"]) > 10
+        assert all(a == 3 for a, s in zip(rows["after"], rows["success"], strict=True) if s)
+        tables.append(rows)
+    np.testing.assert_equal(tables[0], tables[1])
+
+
+def test_a_target_leaves_out_samples_that_have_it(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    x, y = digits()
+    told = np.array(y[:40])
+    told[:5] = 3  # said to be a 3, whatever the model sees
+    np.save(tmp_path / "y.npy", told)
+    data = ["--inputs", f"{DATA}:x", "--labels", str(tmp_path / "y.npy"), "--limit", "40"]
+    flags = ["--eps", "0.3", "--target", "3", "--batch-size", "16", "--out", str(tmp_path)]
+    assert main(["attack", str(CLASSIFIER), *data, *flags, "--bounds", "0,1"]) == 0
+    count = int((told == 3).sum())
+    assert f"{count}  Their label is the target already." in capfd.readouterr().out
+    facts = json.loads((tmp_path / "run.json").read_text())
+    assert facts["samples_left_out"] == count and facts["samples_done"] == 40
+    assert facts["summary"]["samples"] == 40 - count and facts["complete"]
+    rows = parquet.read_table(tmp_path / "results.parquet").to_pydict()
+    rows = {name: np.array(column) for name, column in rows.items()}
+    left = told == 3
+    assert len(rows["status"]) == 40 and set(rows["status"][left]) == {"CLEAN_ERROR"}
+    assert not rows["success"][left].any() and not rows["norm"][left].any()
+    np.testing.assert_array_equal(rows["after"][left], rows["before"][left])
+    np.testing.assert_array_equal(np.load(tmp_path / "x_adv.npy")[left], x[:40][left])
+    assert rows["success"][~left].sum() == facts["summary"]["fooled"] > 20
+    already = ~left & (rows["before"] == 3)
+    assert not rows["success"][already].any()
+
+
+def test_run_json_says_what_the_run_used(tmp_path: Path) -> None:
+    groups = np.arange(64).reshape(1, 8, 8) // 4
+    np.save(tmp_path / "groups.npy", groups)
+    flags = ["--attack", "pixel", "--steps", "2", "--partition", str(tmp_path / "groups.npy")]
+    flags += ["--limit", "30", "--batch-size", "20", "--decision", "0.25", "--out", str(tmp_path)]
+    assert main([*ATTACK, *BUDGET, *flags]) == 0
+    settings = json.loads((tmp_path / "run.json").read_text())["settings"]
+    wanted = {
+        "batch_size": 20, "first_index": 0, "task": "classification", "decision": 0.25,
+        "threshold": None, "goal": None, "masked": False, "targeted": False, "seed": 0,
+        "partition": str(tmp_path / "groups.npy"), "steps": 2, "attack": "pixel",
+    }  # fmt: skip
+    assert {name: settings.get(name, "absent") for name in wanted} == wanted
+
+
+def test_a_name_with_underscores_is_the_same_attack(tmp_path: Path) -> None:
+    flags = ["--attack", "rfgsm_dithered", "--limit", "4", "--out", str(tmp_path)]
+    assert main([*ATTACK, *BUDGET, *flags]) == 0
+    facts = json.loads((tmp_path / "run.json").read_text())
+    assert facts["settings"]["attack"] == "rfgsm-dithered"
+
+
+@pytest.mark.parametrize("name", list(pertcore.attacks.ATTACKS))
+def test_the_bar_never_walks_back_and_ends_full(
+    name: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[float] = []
+    bars: list[SampleProgress] = []
+
+    class Watched(SampleProgress):
+        def __init__(self, total: int) -> None:
+            super().__init__(total)
+            bars.append(self)
+
+        def step(self, progress: Any) -> None:
+            super().step(progress)
+            seen.append(self.bar.tasks[0].completed)
+
+    monkeypatch.setattr("pertcore.cli.attack.SampleProgress", Watched)
+    options = pertcore.attacks.ATTACKS[name].options
+    flags = ["--restarts", "2"] if "restarts" in options else []
+    flags += ["--attack", name, "--limit", "12", "--batch-size", "8"]
+    assert main([*ATTACK, "--eps", "0.02", "--bounds", "0,1", *flags]) == 0
+    assert seen and seen == sorted(seen) and max(seen) <= 12
+    assert bars[0].bar.tasks[0].completed == bars[0].bar.tasks[0].total == 12
+
+
+def test_regression_without_labels(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    arguments = ["attack", str(AUTOENCODER), "--inputs", f"{DATA}:x", "--task", "regression"]
+    out = tmp_path / "out"
+    flags = ["--limit", "20", "--batch-size", "8", "--out", str(out)]
+    assert main([*arguments, *BUDGET, *flags]) == 0
+    rows = parquet.read_table(out / "results.parquet").to_pydict()
+    assert min(rows["loss_after"]) > max(rows["loss_before"])
+    assert np.isnan(rows["margin"]).all() and set(rows["after"]) == {-1}
+    shown, page = capfd.readouterr().out, (out / "report.html").read_text()
+    body = page[page.index("<body>") :]
+    for text in (shown, body):
+        assert "mean loss after" in text and not re.search(r"[Ff]ool(?!ed\")|robust acc", text)
+    summary = json.loads((out / "run.json").read_text())["summary"]
+    assert summary["samples"] == 20 and "fooled" not in summary
+    assert summary["mean loss after"] == pytest.approx(np.mean(rows["loss_after"]))
