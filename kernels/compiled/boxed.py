@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from pertcore.kernels.compiled.elements import (
     strict,
     summing,
 )
-from pertcore.kernels.compiled.exact import REPEATS, SAFETY, settle
+from pertcore.kernels.compiled.exact import REPEATS, SAFETY, least_scale, settle
 from pertcore.kernels.compiled.rows import (
     BLOCK,
     PASSES,
@@ -26,12 +25,17 @@ from pertcore.kernels.compiled.rows import (
     judged_distance,
     largest_entry,
     one_if,
+    rooted,
+    row_norm,
     saturating_scale,
-    sum_of_powers,
 )
 from pertcore.oracle import Array
 
 ALMOST = 1 - 1e-5
+FARTHEST = 1e300
+"""The longest entry of a displacement in float64, so that its norm is a number."""
+SPREAD = 1e100
+"""How many times eps a displacement may be before it is shortened; its direction decides then."""
 
 
 @strict
@@ -54,6 +58,13 @@ def project_row_2(
         return
     slack = np.float64(np.finfo(x.dtype).eps)
     t = saturating_scale(a, r, limit * (1 - slack), 1.0)
+    if not t > least_scale(x):
+        for i in range(x.size):
+            a[i] = np.float64(a[i]) * t
+        place(x, z, a, r, low, high, out)
+        a[:] = out
+        settle(x, a, eps, 2.0, low, high, out)
+        return
     if t > ALMOST and not place_2(x, z, a, r, 1.0, low, high, out) > limit:
         return
     for _ in range(REPEATS):
@@ -80,7 +91,7 @@ def place_2(
         d = gap(v, x[i])
         q = d * d
         total += q if q > 0 else 0.0
-    return math.sqrt(total)
+    return rooted(total, out, x, 2.0)
 
 
 @strict
@@ -92,10 +103,11 @@ def placed(x: Any, z: Any, a: Any, r: Any, scale: Any) -> Any:
 
 @strict
 def split(x: Array, z: Array, low: Any, high: Any, a: Array, r: Array) -> None:
-    """a = |z - x|, NaN as 0; r = the room in that direction."""
+    """a = |z - x|, NaN as 0, infinity as a large number; r = the room in that direction."""
+    most = x.dtype.type(min(np.finfo(x.dtype).max, FARTHEST))
     for i in range(x.size):
         d = z[i] - x[i]
-        a[i] = abs(d) if abs(d) > 0 else x.dtype.type(0)
+        a[i] = min(abs(d), most) if abs(d) > 0 else x.dtype.type(0)
         r[i] = room(-d, x[i], at(low, i), at(high, i))
 
 
@@ -217,8 +229,9 @@ def project_box_p(x: Array, z: Array, eps: Array, p: float, lo: Any, hi: Any, ou
         if not unit > 0:
             out[k] = x[k]
             continue
+        longest = max(unit, np.float64(largest_entry(inside)) / SPREAD)
         for i in range(d):
-            a[i] = gap(inside[i], 0.0) / unit
+            a[i] = gap(inside[i], 0.0) / longest
             r[i] = caps[i] / unit
         _solve(a, r, p, u)
         for i in range(d):
@@ -261,7 +274,7 @@ def _solve(a: Array, r: Array, p: float, u: Array) -> None:
     norm_p(u) <= (norm_q(a) / mu)^(1/(p-1)).
     """
     q = p / (p - 1)
-    low, high, mu = 0.0, sum_of_powers(a, q) ** (1 / q), 0.0
+    low, high, mu = 0.0, row_norm(a, q), 0.0
     for _ in range(4 * PASSES):
         total, slope = 0.0, 0.0
         for i in range(a.size):

@@ -44,7 +44,7 @@ def settle(x: Array, z: Array, eps: float, p: float, low: Any, high: Any, out: A
         return
     first = limit / norm
     scale = 1.0
-    for _ in range(REPEATS):
+    for _ in range(REPEATS if first > least_scale(x) else 0):
         scale *= limit / norm * (1 - slack)
         slack *= 8
         _draw(x, z, scale, low, high, out)
@@ -52,6 +52,12 @@ def settle(x: Array, z: Array, eps: float, p: float, low: Any, high: Any, out: A
         if not norm > limit:
             return
     _draw_toward(x, z, first, low, high, out)
+
+
+@strict
+def least_scale(x: Array) -> float:
+    """Below this a factor in the dtype of x has too few digits."""
+    return float(np.finfo(x.dtype).tiny) / np.float64(np.finfo(x.dtype).eps)
 
 
 @strict
@@ -65,6 +71,9 @@ def _draw(x: Array, z: Array, scale: float, low: Any, high: Any, out: Array) -> 
 @strict
 def _draw_toward(x: Array, z: Array, scale: float, low: Any, high: Any, out: Array) -> None:
     """Every entry rounded toward x, so that no displacement is larger than it should be."""
+    if not scale > 0:
+        out[:] = x
+        return
     for i in range(x.size):
         d = scale * gap(clamp(z[i], at(low, i), at(high, i)), x[i])
         s = x.dtype.type(np.float64(x[i]) + d)

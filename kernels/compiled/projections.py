@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,15 @@ from pertcore.kernels.compiled.elements import (
     strict,
     summing,
 )
-from pertcore.kernels.compiled.exact import SAFETY
-from pertcore.kernels.compiled.rows import BLOCK, PASSES, largest_entry, one_if, sum_of_powers
+from pertcore.kernels.compiled.exact import SAFETY, least_scale
+from pertcore.kernels.compiled.rows import (
+    BLOCK,
+    PASSES,
+    largest_entry,
+    one_if,
+    row_norm,
+    sum_of_powers,
+)
 from pertcore.oracle import Array
 
 
@@ -32,12 +38,26 @@ def project_inf(delta: Array, eps: Array, out: Array) -> None:
 @strict
 def project_2(delta: Array, eps: Array, out: Array) -> None:
     margin = 1 - max(4 * np.finfo(delta.dtype).eps, SAFETY)
+    least = least_scale(delta)
     for k in range(delta.shape[0]):
         dk, ok = delta[k], out[k]
-        norm = math.sqrt(sum_of_powers(dk, 2.0))
-        c = delta.dtype.type(eps[k] * margin / norm if norm > eps[k] else 1.0)
+        norm = row_norm(dk, 2.0)
+        factor = eps[k] * margin / norm if norm > eps[k] else 1.0
+        if factor < 1 and not (factor > least and eps[k] > least * dk.size):
+            _shrink(dk, norm, eps[k] * margin, ok)
+            continue
+        c = delta.dtype.type(factor)
         for i in range(dk.size):
             ok[i] = dk[i] * c
+
+
+@strict
+def _shrink(delta: Array, norm: float, radius: float, out: Array) -> None:
+    """out = delta radius / norm rounded toward 0, for factors and results near the subnormals."""
+    for i in range(delta.size):
+        v = np.float64(delta[i]) / norm * radius
+        s = delta.dtype.type(v)
+        out[i] = np.nextafter(s, delta.dtype.type(0)) if abs(np.float64(s)) > abs(v) else s
 
 
 @strict

@@ -26,6 +26,8 @@ from pertcore.oracle import Array
 
 PASSES = 64
 BLOCK = 512
+SMALLEST, LARGEST = 1e-270, 1e300
+"""Between these a sum of powers has lost no digits to underflow, nor anything to overflow."""
 ESTIMATE = 4e-6
 """Bound on the relative error of the norm that `_estimate` finds in float32."""
 
@@ -57,33 +59,55 @@ def sum_of_powers(a: Array, p: float) -> float:
     return total
 
 
-@summing
-def _squares_block(a: Array) -> Any:
-    total = a.dtype.type(0)
+@strict
+def row_norm(a: Array, p: float) -> float:
+    """norm_p(a) in float64; relative to the largest entry where the sum of powers is not safe."""
+    total = sum_of_powers(a, p)
+    if SMALLEST < total < LARGEST:
+        return total ** (1 / p)
+    top = np.float64(largest_entry(a))
+    if not 0 < top < np.inf:
+        return top
+    total = 0.0
     for i in range(a.size):
-        total += a[i] * a[i]
-    return total
+        total += (abs(np.float64(a[i])) / top) ** p
+    return top * total ** (1 / p)
 
 
 @strict
-def sum_of_squares(a: Array) -> float:
-    """sum a^2, to steer by."""
+def distance(a: Array, x: Array, p: float) -> float:
+    """norm_p(float64(a) - float64(x)); NaN entries count nothing."""
+    return rooted(_powers_of_gaps(a, x, p), a, x, p)
+
+
+@strict
+def rooted(total: float, a: Array, x: Array, p: float) -> float:
+    """norm_p(a - x) from the sum of the powers, or afresh where that sum is not safe."""
+    if SMALLEST < total < LARGEST:
+        return math.sqrt(total) if p == 2 else total ** (1 / p)
+    top = 0.0
+    for i in range(a.size):
+        d = abs(gap(a[i], x[i]))
+        top = d if d > top else top
+    if not 0 < top < np.inf:
+        return top
     total = 0.0
-    for s in range(0, a.size, BLOCK):
-        total += np.float64(_squares_block(a[s : s + BLOCK]))
-    return total
+    for i in range(a.size):
+        d = abs(gap(a[i], x[i]))
+        total += (d / top) ** p if d > 0 else 0.0
+    return top * total ** (1 / p)
 
 
 @summing
-def distance(a: Array, x: Array, p: float) -> float:
-    """norm_p(float64(a) - float64(x)); NaN entries count nothing."""
+def _powers_of_gaps(a: Array, x: Array, p: float) -> float:
+    """sum |a - x|^p; NaN entries count nothing."""
     total = 0.0
     if p == 2:
         for i in range(a.size):
             d = gap(a[i], x[i])
             q = d * d
             total += q if q > 0 else 0.0
-        return math.sqrt(total)
+        return total
     if p == 1:
         for i in range(a.size):
             d = abs(gap(a[i], x[i]))
@@ -92,7 +116,7 @@ def distance(a: Array, x: Array, p: float) -> float:
     for i in range(a.size):
         d = abs(gap(a[i], x[i]))
         total += d**p if d > 0 else 0.0
-    return total ** (1 / p)
+    return total
 
 
 @strict
@@ -162,7 +186,7 @@ def _saturated_block(w: Array, r: Array, scale: Any, inverse: Any) -> tuple[Any,
         cap = inverse * r[i]
         m = v if v < cap else cap
         total += m * m
-        free += v * v * one_if(v < cap, w)
+        free += m * m * one_if(v < cap, w)
     return total, free
 
 
@@ -211,8 +235,8 @@ def saturating_scale(w: Array, r: Array, radius: float, most: float) -> float:
     since entries only ever leave the free set (Newton's method on a concave function of t^2).
     """
     enough = 1 - np.finfo(w.dtype).eps
-    total = sum_of_powers(w, 2.0)
-    t = radius / math.sqrt(total) if total > 0 else most
+    norm = row_norm(w, 2.0)
+    t = radius / norm if norm > 0 else most
     for _ in range(PASSES):
         if not t < most:
             return most

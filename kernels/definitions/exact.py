@@ -42,9 +42,17 @@ def finish_inf(x: Array, z: Array, eps: Array, lo: Bound, hi: Bound, out: Array)
 
 def delivered(x: Array, x_adv: Array, p: float) -> Array:
     """(n, 1) float64 norms of the stored displacement; NaN entries count nothing."""
-    gap = np.nan_to_num(np.abs(x_adv.astype(np.float64) - x.astype(np.float64)), nan=0)
+    with np.errstate(over="ignore"):
+        gap = np.abs(x_adv.astype(np.float64) - x.astype(np.float64))
+    return norms(np.nan_to_num(gap, nan=0, posinf=np.inf), p)
+
+
+def norms(a: Array, p: float) -> Array:
+    """(n, 1) norm_p of rows a >= 0, relative to the largest entry: no power leaves the range."""
+    top = np.max(a, axis=1, keepdims=True, initial=0)
+    unit = np.where((top > 0) & np.isfinite(top), top, 1)
     with np.errstate(over="ignore", under="ignore"):
-        return np.sum(gap**p, axis=1, keepdims=True) ** (1 / p)
+        return unit * np.sum((a / unit) ** p, axis=1, keepdims=True) ** (1 / p)
 
 
 def finish_p(x: Array, z: Array, eps: Array, p: float, lo: Bound, hi: Bound, out: Array) -> None:
@@ -59,13 +67,13 @@ def finish_p(x: Array, z: Array, eps: Array, p: float, lo: Bound, hi: Bound, out
     scale = np.ones_like(limit)
     first = limit / np.where(norm > limit, norm, np.inf)
     out[...] = target
+    drawable = first > float(np.finfo(x.dtype).tiny) / float(np.finfo(x.dtype).eps)
     for _ in range(REPEATS):
-        over = norm > limit
-        if not over.any():
-            return
+        over = (norm > limit) & drawable
         scale = np.where(over, scale * (limit / np.where(over, norm, 1)) * (1 - slack), scale)
         slack *= 8
-        drawn = x + scale.astype(x.dtype) * (target - x)
+        with np.errstate(over="ignore", invalid="ignore"):
+            drawn = x + scale.astype(x.dtype) * (target - x)
         out[...] = np.where(over, np.minimum(np.maximum(drawn, lo), hi), out)
         norm = delivered(x, out, p)
     out[...] = np.where(norm > limit, _drawn_toward(x, target, first, lo, hi), out)
@@ -73,7 +81,8 @@ def finish_p(x: Array, z: Array, eps: Array, p: float, lo: Bound, hi: Bound, out
 
 def _drawn_toward(x: Array, target: Array, scale: Array, lo: Bound, hi: Bound) -> Array:
     wide = x.astype(np.float64)
-    d = scale * (target.astype(np.float64) - wide)
+    with np.errstate(over="ignore", invalid="ignore"):
+        d = np.where(scale > 0, scale * (target.astype(np.float64) - wide), 0)
     s = (wide + d).astype(x.dtype)
     over = np.abs(s.astype(np.float64) - wide) > np.abs(d)
     return np.minimum(np.maximum(np.where(over, np.nextafter(s, x), s), lo), hi)

@@ -6,10 +6,18 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pertcore.kernels.definitions.exact import SAFETY, Bound, delivered, finish_p, round_down
+from pertcore.kernels.definitions.exact import (
+    SAFETY,
+    Bound,
+    delivered,
+    finish_p,
+    norms,
+    round_down,
+)
 from pertcore.oracle import Array
 
 HALVINGS = 80
+FARTHEST, SPREAD = 1e300, 1e100
 
 
 def inner(eps: Array, dtype: np.dtype) -> Array:
@@ -38,9 +46,13 @@ def project_1(delta: Array, eps: Array, out: Array) -> None:
 
 def project_2(delta: Array, eps: Array, out: Array) -> None:
     """out = delta min(1, eps / norm_2(delta))."""
-    norm = np.linalg.norm(delta.astype(np.float64), axis=1, keepdims=True)
-    scale = inner(eps, delta.dtype) / np.where(norm > 0, norm, 1)
-    out[...] = np.where(norm > eps[:, None], delta * scale, delta)
+    norm = norms(np.abs(delta.astype(np.float64)), 2.0)
+    shrunk = delta / np.where(norm > 0, norm, 1) * inner(eps, delta.dtype)
+    with np.errstate(over="ignore"):
+        near = shrunk.astype(delta.dtype)
+    zero = delta.dtype.type(0)
+    near = np.where(np.abs(near) > np.abs(shrunk), np.nextafter(near, zero), near)
+    out[...] = np.where(norm > eps[:, None], near, delta)
 
 
 def project_box_1(x: Array, z: Array, eps: Array, lo: Bound, hi: Bound, out: Array) -> None:
@@ -49,7 +61,7 @@ def project_box_1(x: Array, z: Array, eps: Array, lo: Bound, hi: Bound, out: Arr
     def shape(a: Array, tau: Array) -> Array:
         return np.maximum(a - tau, 0)
 
-    _project(x, z, eps, 1.0, lo, hi, out, shape, np.max)
+    _project(x, z, eps, 1.0, lo, hi, out, shape, np.inf)
 
 
 def project_box_2(x: Array, z: Array, eps: Array, lo: Bound, hi: Bound, out: Array) -> None:
@@ -58,7 +70,7 @@ def project_box_2(x: Array, z: Array, eps: Array, lo: Bound, hi: Bound, out: Arr
     def shape(a: Array, mu: Array) -> Array:
         return a / (1 + mu)
 
-    _project(x, z, eps, 2.0, lo, hi, out, shape, np.linalg.norm)
+    _project(x, z, eps, 2.0, lo, hi, out, shape, 2.0)
 
 
 def project_box_p(
@@ -70,15 +82,12 @@ def project_box_p(
         low, high = np.zeros_like(a), a.copy()
         for _ in range(54):
             middle = (low + high) / 2
-            over = middle + mu * middle ** (p - 1) > a
+            with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+                over = middle + mu * middle ** (p - 1) > a
             low, high = np.where(over, low, middle), np.where(over, middle, high)
         return high
 
-    def largest(a: Array, axis: int, keepdims: bool) -> Array:
-        q = p / (p - 1)
-        return np.sum(a**q, axis=axis, keepdims=keepdims) ** (1 / q)
-
-    _project(x, z, eps, p, lo, hi, out, shape, largest)
+    _project(x, z, eps, p, lo, hi, out, shape, p / (p - 1))
 
 
 def _project(
@@ -90,22 +99,31 @@ def _project(
     hi: Bound,
     out: Array,
     shape: Callable[[Array, Array], Array],
-    largest: Callable[..., Array],
+    q: float,
 ) -> None:
-    """Halve the interval of the multiplier, in units where eps = 1; then finish exactly."""
+    """Halve the interval of the multiplier, in units where eps = 1; then finish exactly.
+
+    The multiplier is at most norm_q(z - x). A displacement of more than SPREAD eps is shortened:
+    its direction decides.
+    """
     unit = np.where(eps > 0, eps, 1)[:, None] * (1 - SAFETY) * (1 - float(np.finfo(x.dtype).eps))
-    gap = (z.astype(np.float64) - x.astype(np.float64)) / unit
-    a = np.abs(gap)
+    with np.errstate(over="ignore"):
+        gap = z.astype(np.float64) - x.astype(np.float64)
+    gap = np.clip(gap, -FARTHEST, FARTHEST)
+    longest = np.max(np.abs(np.nan_to_num(gap)), axis=1, keepdims=True, initial=0) / SPREAD
+    a = np.abs(gap / np.maximum(unit, longest))
     bound = np.where(gap > 0, np.asarray(hi, dtype=x.dtype), np.asarray(lo, dtype=x.dtype))
     with np.errstate(over="ignore"):
         r = np.abs(bound.astype(np.float64) - x.astype(np.float64)) / unit
 
     def over(d: Array) -> Array:
-        return np.sum(np.nan_to_num(d) ** p, axis=1, keepdims=True) > 1
+        with np.errstate(over="ignore", under="ignore"):
+            return np.sum(np.nan_to_num(d) ** p, axis=1, keepdims=True) > 1
 
     clipped = np.minimum(np.maximum(z, lo), hi)
     outside = delivered(x, clipped, p) > eps[:, None] * (1 - SAFETY)
-    low, high = np.zeros_like(unit), largest(np.nan_to_num(a), axis=1, keepdims=True)
+    top = np.max(np.nan_to_num(a), axis=1, keepdims=True, initial=0)
+    low, high = np.zeros_like(unit), top if np.isinf(q) else norms(np.nan_to_num(a), q)
     for _ in range(HALVINGS):
         middle = (low + high) / 2
         more = over(np.minimum(shape(a, middle), r))
