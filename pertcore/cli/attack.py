@@ -158,7 +158,7 @@ def _conclude(
 def _title(arguments: AttackArguments) -> str:
     models = " + ".join(path.name for path in arguments.models)
     budget = f", eps {arguments.eps}" if arguments.eps is not None else ""
-    return f"{arguments.attack} on {models}, norm {arguments.norm}{budget}"
+    return f"{find(arguments.attack).name} on {models}, norm {arguments.norm}{budget}"
 
 
 def _facts(

@@ -72,8 +72,8 @@ def pose(arguments: AttackArguments) -> Problem:
                 f"--target {arguments.target}: every sample has this label: nothing to attack"
             )
     settings |= {"bounds": box, "targeted": targets is not None}
-    files = (*inputs.files, *_label_file(arguments.labels))
-    return Problem(oracle, inputs, labels, targets, settings, files, tuple(notes))
+    files = dict.fromkeys([*inputs.files, *_files(arguments)])
+    return Problem(oracle, inputs, labels, targets, settings, tuple(files), tuple(notes))
 
 
 def _settings(arguments: AttackArguments) -> dict[str, Any]:
@@ -138,8 +138,11 @@ def _targets(text: str, inputs: Inputs, classes: int | None) -> Array:
     return np.full(len(inputs), wanted, dtype=np.int64)
 
 
-def _label_file(text: str | None) -> tuple[Path, ...]:
-    if text is None:
-        return ()
-    path = Path(text)
-    return (path if path.is_file() else Path(text.rpartition(":")[0]),)
+def _files(arguments: AttackArguments) -> list[Path]:
+    """Files behind labels, targets, partition and frozen inputs, each FILE or FILE:KEY."""
+    frozen = [text.partition("=")[2] for text in arguments.freeze]
+    found = []
+    for text in (arguments.labels, arguments.target, arguments.partition, *frozen):
+        places = [] if text is None else [text, text.rpartition(":")[0]]
+        found += [Path(place) for place in places if place and Path(place).is_file()][:1]
+    return found

@@ -68,7 +68,9 @@ def test_run_json_says_what_the_run_used(tmp_path: Path) -> None:
     flags = ["--attack", "pixel", "--steps", "2", "--partition", str(tmp_path / "groups.npy")]
     flags += ["--limit", "30", "--batch-size", "20", "--decision", "0.25", "--out", str(tmp_path)]
     assert main([*ATTACK, *BUDGET, *flags]) == 0
-    settings = json.loads((tmp_path / "run.json").read_text())["settings"]
+    facts = json.loads((tmp_path / "run.json").read_text())
+    assert list(facts["data_sha256"]) == [str(DATA), str(tmp_path / "groups.npy")]
+    settings = facts["settings"]
     wanted = {
         "batch_size": 20, "first_index": 0, "task": "classification", "decision": 0.25,
         "threshold": None, "goal": None, "masked": False, "targeted": False, "seed": 0,
