@@ -27,7 +27,7 @@ PHRASES = {
     "cross_entropy": "cross-entropy",
 }
 OWN = re.compile(r"--[a-z-]+ ")
-SUBJECT = re.compile(r"(?P<name>x|y|mean|std|eps|partition|freeze)(?= has |: )")
+SUBJECT = re.compile(r"(?P<name>x|y|mean|std|eps|partition|freeze)(?= has |: | given)")
 VALUE = r"'[^']*'|\"[^\"]*\"|\([^)]*\)|\[[^\]]*\]|[^\s,;:)]*[^\s,;:).]|(?=\s|$|[,;:)])"
 GIVEN = re.compile(rf"(?<![\w/.=])(?:--)?(?P<name>[a-z][a-z_-]*)=(?P<value>{VALUE})")
 LISTED = re.compile(r"(?<=no such option; it has )[a-z_, ]+$")

@@ -39,6 +39,7 @@ SPOKEN = {
     "std=[1.0, 0.0]: every entry must be > 0": "--std 1.0,0.0: every entry must be > 0",
     "y has shape (5,): the model gives (n, 4)": "--labels has shape (5,): the model gives (n, 4)",
     "freeze: 'gain' has shape (3,)": "--freeze: 'gain' has shape (3,)",
+    "partition given: attack 'alg1' takes none": "--partition given: attack 'alg1' takes none",
     "model='/a/eps=3.onnx': no such file": "/a/eps=3.onnx: no such file",
     "--step-size='big': expected a number": "--step-size big: expected a number",
 }  # fmt: skip
