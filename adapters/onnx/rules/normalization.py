@@ -21,8 +21,19 @@ def softmax_jvp(op: Op, n: View, t: Tensor) -> Tensor:
 
 
 def _softmax(op: Op, n: View, t: Tensor) -> Tensor:
-    scaled = t * n.y
-    return scaled - n.y * op.reduce_sum(scaled, [n.axis(default=-1)])
+    y = _without_nan(op, n.y)
+    scaled = t * y
+    return scaled - y * op.reduce_sum(scaled, [n.axis(default=-1)])
+
+
+def _without_nan(op: Op, y: Tensor) -> Tensor:
+    """Where the model itself picks what to keep of y, rows that are masked throughout are NaN:
+    nothing flows through them."""
+    made = list(op.graph.makers.values())
+    names = {y.name}
+    names.update(n.outputs[0] for n in made if n.op == "Cast" and y.name in n.inputs)
+    guarded = any(names & {*n.inputs} for n in made if n.op in ("Where", "IsNaN"))
+    return op.Where(op.IsNaN(y), op.const(0.0, y.dtype), y) if guarded else y
 
 
 @vjp("LogSoftmax")
