@@ -158,7 +158,7 @@ def points(rng: np.random.Generator, n: int, d: int, dtype: Any) -> Cases:
 
 
 def points_p(rng: np.random.Generator, n: int, d: int, dtype: Any) -> Cases:
-    return _with_orders(points(rng, n, d, dtype), 3)
+    return _with_orders(points(rng, n, d, dtype), 3, (*ORDERS, 1000.0))
 
 
 def points_slow(rng: np.random.Generator, n: int, d: int, dtype: Any) -> Cases:
