@@ -124,10 +124,10 @@ def probes(choice: Choice) -> Array:
     rng = np.random.default_rng(0)
     sample = tuple(int(dim) for dim in choice.dims[1:])  # type: ignore[arg-type]
     rows = [
-        rng.random(sample),
-        0.1 * rng.random(sample),
-        (rng.random(sample) < SPARSE).astype(np.float64),
-        rng.standard_normal(sample),
-        255.0 * rng.random(sample),
+        rng.random(sample, np.float32),
+        0.1 * rng.random(sample, np.float32),
+        (rng.random(sample, np.float32) < SPARSE).astype(np.float32),
+        rng.standard_normal(sample, np.float32),
+        255.0 * rng.random(sample, np.float32),
     ]
     return np.stack(rows).astype(choice.dtype)

@@ -41,6 +41,8 @@ class Engine:
         self.providers = providers
         self._threads = threads
         self._input = input_name
+        if graph.types[output_value].shape is None:
+            raise CapabilityError("the rank of the output is unknown: export with static ranks")
         self._derivatives = Derivatives(graph, (input_name,), (output_value,))
         self.graph, self.output_value = graph, output_value
         self.batch_axes: dict[str, Any] = {}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pertcore.adapters.onnx import shapes
+from pertcore.adapters.onnx import bounds, shapes
 from pertcore.oracle import Array
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def fold(graph: Graph, node: Node) -> list[Array] | None:
     sizes = [_size(kind.shape) for kind in kinds]
     if any(size is None or size > LARGEST for size in sizes):
         return None
+    bounds.spend(graph, node, kinds)
     arrays = [graph.constants[name] if name else None for name in node.inputs]
     direct = DIRECT.get(node.op)
     results = [direct(node.attrs, *arrays)] if direct else _reference(graph, node, arrays)

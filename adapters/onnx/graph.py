@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pertcore.adapters.onnx import folding, peepholes, shapes, values
+from pertcore.adapters.onnx import bounds, folding, peepholes, shapes, values
 from pertcore.adapters.onnx.nodes import Node, Type
 from pertcore.adapters.onnx.symbolic import Poly
 from pertcore.oracle import Array
@@ -38,6 +38,9 @@ class Graph:
     sources: dict[str, tuple[str, int]] = field(default_factory=dict)
     makers: dict[str, Node] = field(default_factory=dict)
     numbers: Any = field(default_factory=count)
+    # What no input has a part in, and how many numbers it takes; shared with children.
+    fixed: set[str] = field(default_factory=set)
+    spent: list[int] = field(default_factory=lambda: [0])
     _seen: dict[Any, tuple[str, ...]] = field(default_factory=dict)
     _interned: dict[Any, str] = field(default_factory=dict)
 
@@ -50,6 +53,8 @@ class Graph:
             known=self.known,
             makers=self.makers,
             numbers=self.numbers,
+            fixed=self.fixed,
+            spent=self.spent,
             _interned=self._interned,
         )
 
@@ -166,6 +171,7 @@ class Graph:
                 return tuple(self.constant(array) for array in folded)
         for name, kind in zip(node.outputs, shapes.infer(self, node), strict=True):
             self.types[name] = kind
+        bounds.count_fixed(self, node)
         known = values.evaluate(self, node) if not node.domain else None
         if known is not None and all(isinstance(dim, int) for dim in known.flat):
             return (self.constant(known.astype(self.types[node.outputs[0]].dtype)),)

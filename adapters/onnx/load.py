@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import external_data_helper, numpy_helper
+from onnx import external_data_helper, helper
 
+from pertcore.adapters.onnx.inspection import inspect, tensors
 from pertcore.errors import InputError, ModelError
 
 
@@ -34,7 +36,7 @@ def load(source: Any) -> onnx.ModelProto:
             f"model has type {type(source).__name__}: expected a path, bytes or ModelProto"
         )
     _take_in_external_data(model, folder)
-    _check(model)
+    inspect(model)
     return model
 
 
@@ -53,22 +55,14 @@ def _parse(content: bytes, name: str) -> onnx.ModelProto:
 
 def _take_in_external_data(model: onnx.ModelProto, folder: Path | None) -> None:
     """Reads external weights, each from a plain file inside the model's folder."""
-    for tensor in external_data_helper._get_all_tensors(model):
+    for tensor in tensors(model):
         if not external_data_helper.uses_external_data(tensor):
             continue
-        info = external_data_helper.ExternalDataInfo(tensor)
-        if folder is None:
-            raise ModelError(
-                f"weights {tensor.name!r} lie in {info.location!r} outside the model: give its path"
-            )
-        place = (folder / info.location).resolve()
-        if Path(info.location).is_absolute() or not place.is_relative_to(folder):
-            raise ModelError(
-                f"weights {tensor.name!r} point to {info.location!r}, "
-                "outside the model's folder: refused"
-            )
-        if not place.is_file():
-            raise ModelError(f"weights {tensor.name!r} are missing: no file {info.location!r}")
+        try:
+            info = external_data_helper.ExternalDataInfo(tensor)
+        except (ValueError, TypeError) as error:
+            raise ModelError(f"weights {tensor.name!r} cannot be read: {error}") from error
+        _check_place(tensor, info, folder)
         try:
             external_data_helper.load_external_data_for_tensor(tensor, str(folder))
         except Exception as error:
@@ -77,47 +71,22 @@ def _take_in_external_data(model: onnx.ModelProto, folder: Path | None) -> None:
         del tensor.external_data[:]
 
 
-def _check(model: onnx.ModelProto) -> None:
-    """Weights are whole, every tensor that is used is made before, and made once."""
-    graph = model.graph
-    for tensor in graph.initializer:
-        _check_tensor(tensor)
-    if graph.sparse_initializer:
-        raise ModelError("the model has sparse weights: store them as dense tensors")
-    if not graph.output:
-        raise ModelError("the model has no outputs: it may be cut off")
-    made = {value.name for value in graph.input} | {t.name for t in graph.initializer}
-    for node in graph.node:
-        missing = [name for name in node.input if name and name not in made]
-        if missing:
-            raise ModelError(
-                f"{node.op_type} {node.name!r} uses {missing[0]!r}, which nothing before it makes: "
-                "weights are missing, or the graph is cyclic or cut off"
-            )
-        doubled = [name for name in node.output if name and name in made]
-        if doubled:
-            raise ModelError(f"two tensors are called {doubled[0]!r}")
-        made.update(name for name in node.output if name)
-    absent = [value.name for value in graph.output if value.name not in made]
-    if absent:
-        raise ModelError(f"output {absent[0]!r} is made by no node: the model may be cut off")
-
-
-def _check_tensor(tensor: onnx.TensorProto) -> None:
-    if any(dim < 0 for dim in tensor.dims):
-        raise ModelError(f"weights {tensor.name!r} have a negative dimension: {list(tensor.dims)}")
-    try:
-        size = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
-        stored = len(tensor.raw_data)
-        count = 1
-        for dim in tensor.dims:
-            count *= dim
-        if stored and tensor.data_type < onnx.TensorProto.FLOAT8E4M3FN and stored != count * size:
-            raise ModelError(
-                f"weights {tensor.name!r} hold {stored} bytes, "
-                f"{list(tensor.dims)} needs {count * size}"
-            )
-        if not stored:
-            numpy_helper.to_array(tensor)
-    except (ValueError, TypeError, KeyError) as error:
-        raise ModelError(f"weights {tensor.name!r} are incomplete: {error}") from error
+def _check_place(tensor: onnx.TensorProto, info: Any, folder: Path | None) -> None:
+    """Raises ModelError unless the data are a plain file inside the model's own folder, and of
+    the size that the tensor needs."""
+    name, location = f"weights {tensor.name!r}", info.location
+    if folder is None:
+        raise ModelError(f"{name} lie in {location!r} outside the model: give its path")
+    place = (folder / location).resolve()
+    if Path(location).is_absolute() or not place.is_relative_to(folder):
+        raise ModelError(f"{name} point to {location!r}, outside the model's folder: refused")
+    if not place.is_file():
+        raise ModelError(f"{name} are missing: no file {location!r}")
+    stored = place.stat().st_size - (info.offset or 0) if info.length is None else info.length
+    whole = onnx.TensorProto.FLOAT <= tensor.data_type < onnx.TensorProto.FLOAT8E4M3FN
+    size = helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize if whole else 1
+    needed = math.prod(tensor.dims) * size
+    if stored > needed or (whole and stored != needed):
+        raise ModelError(
+            f"{name} have {stored} bytes in {location!r}, {list(tensor.dims)} needs {needed}"
+        )

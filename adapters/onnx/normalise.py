@@ -57,7 +57,10 @@ def _aligned(model: onnx.ModelProto) -> onnx.ModelProto:
 
     ONNX's converter appends one axis too many there.
     """
-    inferred = onnx.shape_inference.infer_shapes(model).graph
+    try:
+        inferred = onnx.shape_inference.infer_shapes(model).graph
+    except Exception as error:
+        raise ModelError(f"the shapes inside the model contradict each other: {error}") from error
     typed = [*inferred.input, *inferred.value_info, *inferred.output]
     ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in typed}
     ranks.update({tensor.name: len(tensor.dims) for tensor in inferred.initializer})

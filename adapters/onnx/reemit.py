@@ -10,8 +10,10 @@ import onnx
 from onnx import helper, numpy_helper
 
 from pertcore.adapters.onnx import expansion, lifting, registry
+from pertcore.adapters.onnx.bounds import blamed
 from pertcore.adapters.onnx.graph import Graph
 from pertcore.adapters.onnx.nodes import Node
+from pertcore.adapters.onnx.op import Op, Tensor, View
 from pertcore.adapters.onnx.symbolic import Poly, symbol
 from pertcore.errors import CapabilityError
 from pertcore.oracle import Array
@@ -54,7 +56,8 @@ def reemit(
         if tensor.name not in values:
             values[tensor.name] = graph.constant(numpy_helper.to_array(tensor))
     for proto in model.graph.node:
-        _emit(graph, proto, values, lift)
+        with blamed(proto.op_type, proto.name or proto.output[0]):
+            _emit(graph, proto, values, lift)
     return Primal(graph, values, tuple(shapes))
 
 
@@ -71,15 +74,33 @@ def _emit(graph: Graph, proto: onnx.NodeProto, values: dict[str, str], lift: boo
         outputs.pop()
     label = proto.name or (outputs[0] if outputs else proto.op_type)
     node = Node(proto.op_type, tuple(inputs), outputs, attrs, _domain(proto.domain), label)
+    made = _made(graph, node, lift)
+    values.update({name: new for name, new in zip(outputs, made, strict=True) if name and new})
+
+
+def _made(graph: Graph, node: Node, lift: bool) -> Sequence[str]:
+    """The node's outputs: written in other operators, by its function body, or as it is."""
+    lowered = _lowered(graph, node)
+    if lowered is not None:
+        return lowered
     function = expansion.body(graph, node)
     if function is not None:
-        made = _emit_body(graph, node, function, lift)
-    else:
-        node = lifting.lifted(graph, node) if lift else node
-        made = graph.emit(
-            node.op, node.inputs, node.attrs, outputs=len(outputs), domain=node.domain, label=label
-        )
-    values.update({name: new for name, new in zip(outputs, made, strict=True) if name})
+        return _emit_body(graph, node, function, lift)
+    node = lifting.lifted(graph, node) if lift else node
+    count = len(node.outputs)
+    return graph.emit(
+        node.op, node.inputs, node.attrs, outputs=count, domain=node.domain, label=node.label
+    )
+
+
+def _lowered(graph: Graph, node: Node) -> Sequence[str] | None:
+    write = registry.lowering(node.op, node.domain)
+    found = write(Op(graph), View(Op(graph), node, set())) if write is not None else None
+    if found is None:
+        return None
+    made = [found] if isinstance(found, Tensor) else list(found)
+    names = ["" if tensor is None else tensor.name for tensor in made[: len(node.outputs)]]
+    return names + [""] * (len(node.outputs) - len(names))
 
 
 def _emit_body(

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from pertcore.adapters.onnx.bounds import check_sample
 from pertcore.adapters.onnx.reemit import input_dims
 from pertcore.adapters.onnx.symbolic import Poly
 from pertcore.errors import CapabilityError, InputError
@@ -133,6 +134,7 @@ def _dims(value: onnx.ValueInfoProto, input_shape: Sequence[int] | None) -> tupl
             f"input {_described(value)} has the free dimensions {', '.join(free)}: "
             "give the shape of one sample, as in input_shape=(1, 64, 64)"
         )
+    check_sample(value.name, sample)
     if not value.type.tensor_type.shape.dim:
         raise InputError(f"input {value.name!r} has no batch axis")
     return (batch, *sample)

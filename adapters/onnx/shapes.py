@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pertcore.adapters.onnx import bounds
 from pertcore.adapters.onnx.known import Known, Unknown
 from pertcore.adapters.onnx.nodes import Node, Type
 from pertcore.adapters.onnx.shape_rules import RULES
@@ -17,7 +18,14 @@ if TYPE_CHECKING:
 
 
 def infer(graph: Graph, node: Node) -> list[Type]:
-    """Types of all outputs of `node`. Raises ModelError where the node contradicts itself."""
+    """Types of all outputs of `node`. Raises ModelError where the node contradicts itself or
+    asks for a tensor beyond all bounds."""
+    kinds = _inferred(graph, node)
+    bounds.check(node, kinds)
+    return kinds
+
+
+def _inferred(graph: Graph, node: Node) -> list[Type]:
     rule = RULES.get(node.op) if not node.domain else None
     if rule is not None:
         try:
@@ -27,7 +35,7 @@ def infer(graph: Graph, node: Node) -> list[Type]:
                 return kinds[: len(node.outputs)]
         except Unknown:
             pass
-        except (IndexError, ValueError, ZeroDivisionError, TypeError, KeyError) as error:
+        except (LookupError, ValueError, ArithmeticError, TypeError) as error:
             raise ModelError(f"{node.op} {node.label!r} has impossible shapes: {error}") from error
     return _by_onnx(graph, node)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pertcore.adapters.onnx import registry
+from pertcore.adapters.onnx.bounds import blamed
 from pertcore.adapters.onnx.graph import Graph
 from pertcore.adapters.onnx.nodes import Node
 from pertcore.adapters.onnx.op import Op, Tensor, View
@@ -34,9 +35,9 @@ def analyse(graph: Graph, wrt: Sequence[str], outputs: Sequence[str]) -> Activit
     nodes: list[Node] = []
     for node in reversed(graph.nodes):
         if any(name in relevant for name in node.outputs):
-            relevant.update(node.inputs)
-            if any(name in active for name in node.outputs):
+            if any(name in active and name in relevant for name in node.outputs):
                 nodes.append(node)
+            relevant.update(node.inputs)
     nodes.reverse()
     unknown = [n for n in nodes if registry.fact(n.op, n.domain) == "unknown"]
     if unknown:
@@ -98,7 +99,8 @@ def reverse(
             continue
         rule = _rule(node, "vjp")
         view = View(op, node, activity.values)
-        found = rule.vjp(op, view, *cotangents)
+        with blamed(node.op, node.label):
+            found = rule.vjp(op, view, *cotangents)
         for index, (name, cotangent) in enumerate(zip(node.inputs, _tuple(found))):
             if cotangent is not None and name in activity.values and rule.passes(index):
                 waiting.setdefault(name, []).append(cotangent)
@@ -114,7 +116,9 @@ def forward(
         given = [tangents.get(name) for name in node.inputs]
         if all(tangent is None for tangent in given):
             continue
-        made = _rule(node, "jvp").jvp(op, View(op, node, activity.values), *given)
+        rule = _rule(node, "jvp")
+        with blamed(node.op, node.label):
+            made = rule.jvp(op, View(op, node, activity.values), *given)
         moving = [name for name in node.outputs if name in activity.values]
         if moving and node.outputs.index(moving[-1]) >= len(_tuple(made)):
             raise CapabilityError(

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 Monomial = tuple["str | Floor", ...]
 
+# A file can square a dimension again and again.
+MOST_TERMS = 128
+
 
 @dataclass(frozen=True)
 class Floor:
@@ -116,6 +119,8 @@ def _poly(terms: Iterable[tuple[Monomial, int]]) -> int | Poly:
     )
     if not kept:
         return 0
+    if len(kept) > MOST_TERMS or max(len(m) for m, _ in kept) > MOST_TERMS:
+        raise OverflowError(f"a dimension is a sum or product of more than {MOST_TERMS} symbols")
     if len(kept) == 1 and not kept[0][0]:
         return kept[0][1]
     return Poly(kept)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pertcore.adapters.onnx.graph import Graph
     from pertcore.adapters.onnx.nodes import Node
 
-LONGEST = 256
+LONGEST, WIDEST = 256, 2**63
 
 
 def evaluate(graph: Graph, node: Node) -> Array | None:
@@ -28,10 +28,16 @@ def evaluate(graph: Graph, node: Node) -> Array | None:
     inputs = [graph.known_value(name) if name else None for name in node.inputs]
     if any(value is None for value, name in zip(inputs, node.inputs) if name):
         return None
-    result = rule(node.attrs, *inputs)
-    if result is None or np.size(result) > LONGEST:
+    try:
+        result = np.asarray(rule(node.attrs, *inputs), dtype=object)
+    except (LookupError, ValueError, ArithmeticError, TypeError):
         return None
-    return np.asarray(result, dtype=object)
+    unknown = any(dim is None or abs(_largest(dim)) >= WIDEST for dim in result.flat)
+    return None if unknown or result.size > LONGEST else result
+
+
+def _largest(dim: Any) -> int:
+    return max((abs(c) for _, c in dim.terms), default=0) if isinstance(dim, Poly) else dim
 
 
 def _shape(graph: Graph, node: Node) -> Array | None:

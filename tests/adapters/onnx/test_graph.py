@@ -57,8 +57,8 @@ def test_constants_are_folded_and_shared(op):
 
 def test_folding_is_bounded(op, monkeypatch):
     monkeypatch.setattr(folding, "LARGEST", 100)
-    bomb = op.ConstantOfShape(op.const([10**6, 10**6]))
-    assert bomb.value is None and bomb.shape == (10**6, 10**6)
+    bomb = op.ConstantOfShape(op.const([10**3, 10**3]))
+    assert bomb.value is None and bomb.shape == (10**3, 10**3)
     assert op.Expand(op.const(np.float32(1)), [11, 11]).value is None
     assert op.Expand(op.const(np.float32(1)), [9, 11]).value is not None
 

@@ -1,0 +1,92 @@
+"""Limits on what a small file may ask for: sizes of tensors, of constants and of inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from pertcore.adapters.onnx.symbolic import Poly, evaluate, symbols
+from pertcore.errors import CapabilityError, ModelError, PertcoreError
+
+if TYPE_CHECKING:
+    from pertcore.adapters.onnx.graph import Graph
+    from pertcore.adapters.onnx.nodes import Node, Type
+
+# Entries of one tensor for a batch of one; of all tensors that no input has a part in; of a sample.
+LARGEST_TENSOR, ALL_FIXED, LARGEST_SAMPLE = 1 << 28, 1 << 28, 1 << 25
+
+# What Python, NumPy and ONNX raise when a node does not fit together.
+TROUBLE = (LookupError, ValueError, TypeError, ArithmeticError, MemoryError, RuntimeError)
+
+
+def check(node: Node, kinds: Sequence[Type]) -> None:
+    """Raises ModelError for a negative dimension and for a tensor beyond all bounds."""
+    for kind in kinds:
+        shape = kind.shape or ()
+        size = least(shape)
+        negative = any(isinstance(dim, int) and dim < 0 for dim in shape)
+        if negative or size > LARGEST_TENSOR:
+            what = "a negative dimension" if negative else f"{size:.3g} numbers a sample"
+            raise ModelError(
+                f"{node.op} {node.label!r} makes a tensor of shape "
+                f"({', '.join(map(str, shape))[:200]}), {what}: at most 2^28 are taken"
+            )
+
+
+def least(shape: Sequence[int | Poly]) -> int:
+    """Entries of a tensor where every symbol is one."""
+    total = 1
+    for dim in shape:
+        total *= dim if isinstance(dim, int) else _of_ones(dim)
+    return total
+
+
+def _of_ones(dim: Poly) -> int:
+    try:
+        return max(evaluate(dim, dict.fromkeys(symbols(dim), 1)), 1)
+    except ZeroDivisionError:
+        return 1
+
+
+def count_fixed(graph: Graph, node: Node) -> None:
+    """`spend` for a node that ONNX Runtime will compute as soon as it loads the model."""
+    if not all(name in graph.constants or name in graph.fixed for name in node.inputs if name):
+        return
+    for name in node.outputs:
+        graph.fixed.add(name)
+    spend(graph, node, [graph.types[name] for name in node.outputs])
+
+
+def spend(graph: Graph, node: Node, kinds: Sequence[Type]) -> None:
+    """Counts by how much constant outputs are larger than the inputs they are made of.
+
+    Raises ModelError where the sum passes the bound.
+    """
+    taken = sum(least(graph.types[name].shape or ()) for name in node.inputs if name)
+    graph.spent[0] += max(sum(least(kind.shape or ()) for kind in kinds) - taken, 0)
+    if graph.spent[0] > ALL_FIXED:
+        raise ModelError(
+            f"{node.op} {node.label!r}: the model makes {graph.spent[0]:.3g} numbers before it "
+            "has seen an input; at most 2^28 are taken"
+        )
+
+
+def check_sample(name: str, dims: Sequence[int | Poly]) -> None:
+    """Raises CapabilityError for an input of more entries a sample than are taken."""
+    if least(dims) > LARGEST_SAMPLE:
+        raise CapabilityError(
+            f"input {name!r} has {least(dims):.3g} numbers a sample: at most 2^25 are taken"
+        )
+
+
+@contextmanager
+def blamed(op: str, label: str) -> Iterator[None]:
+    """What a rule makes of a node that contradicts itself becomes a ModelError that names it."""
+    try:
+        yield
+    except PertcoreError:
+        raise
+    except TROUBLE as error:
+        kind = type(error).__name__
+        raise ModelError(f"{op} {label!r} cannot be made sense of: {kind}: {error}") from error

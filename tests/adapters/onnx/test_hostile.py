@@ -1,0 +1,225 @@
+"""Files that ask for too much, or for what cannot be: refused with the reason, at once."""
+
+import time
+import tracemalloc
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from pertcore.adapters.onnx.adapter import from_onnx
+from pertcore.adapters.onnx.load import load
+from pertcore.errors import CapabilityError, ModelError
+from tests.adapters.onnx.models import model, small_net, value, weight
+
+BYTES, SECONDS = 100 << 20, 5
+
+
+def refused(net, match, error=ModelError, **options):
+    """Refuses with these words, within 100 MB and 5 s."""
+    tracemalloc.start()
+    began = time.monotonic()
+    with pytest.raises(error, match=match):
+        from_onnx(net, threads=1, **options)
+    assert time.monotonic() - began < SECONDS
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < BYTES
+
+
+def bomb(nodes, weights, *, shape=("N", 4)):
+    """y = x + what the nodes call `big`."""
+    nodes = [*nodes, helper.make_node("Add", ["x", "big"], ["y"])]
+    return model(nodes, [value("x", shape)], [value("y", None)], weights)
+
+
+def node(op, inputs, **attrs):
+    return helper.make_node(op, inputs, ["big"], op.lower(), **attrs)
+
+
+@pytest.mark.parametrize("side", [10**6, 2**31 - 1, 2**40, 2**62])
+def test_constant_of_shape(side):
+    shape = weight("s", np.array([side, side]))
+    refused(bomb([node("ConstantOfShape", ["s"])], [shape]), r"ConstantOfShape.*at most 2\^28")
+
+
+def test_expand_and_tile():
+    one, shape = weight("o", np.ones((1, 1), np.float32)), weight("s", np.array([2**20, 2**20]))
+    for op in ("Expand", "Tile"):
+        refused(bomb([node(op, ["o", "s"])], [one, shape]), rf"{op}.*at most 2\^28")
+        spread = [helper.make_node(op, ["x", "s"], ["y"])]
+        refused(
+            model(spread, [value("x", ["N", 1])], [value("y", None)], [shape]), r"at most 2\^28"
+        )
+
+
+def test_range():
+    ends = [weight(n, np.array(v)) for n, v in (("a", 0), ("b", 10**12), ("c", 1))]
+    whole = node("Range", ["a", "b", "c"])
+    whole.output[0] = "whole"
+    cast = helper.make_node("Cast", ["whole"], ["big"], to=TensorProto.FLOAT)
+    refused(bomb([whole, cast], ends), r"Range.*at most 2\^28")
+
+
+def test_resize_and_pad():
+    scales = weight("s", np.array([1, 1, 1e6, 1e6], np.float32))
+    big = helper.make_node("Resize", ["x", "", "s"], ["y"])
+    x, y = value("x", ["N", 1, 4, 4]), value("y", None)
+    refused(model([big], [x], [y], [scales]), r"Resize.*at most 2\^28")
+    pads = weight("p", np.array([0, 0, 0, 0, 0, 0, 2**40, 0]))
+    refused(model([helper.make_node("Pad", ["x", "p"], ["y"])], [x], [y], [pads]), r"Pad.*2\^28")
+
+
+def test_many_constants_that_are_small_one_by_one():
+    nodes, weights, last = [], [], "x"
+    for i in range(40):
+        weights.append(weight(f"s{i}", np.array([2**24 - i])))
+        nodes.append(helper.make_node("ConstantOfShape", [f"s{i}"], [f"b{i}"]))
+        nodes.append(helper.make_node("ReduceSum", [f"b{i}"], [f"r{i}"]))
+        nodes.append(helper.make_node("Add", [last, f"r{i}"], [f"y{i}"]))
+        last = f"y{i}"
+    net = model(nodes, [value("x", ["N", 1])], [value(last, None)], weights)
+    with pytest.raises(ModelError, match="before it has seen an input"):
+        from_onnx(net, threads=1)
+
+
+def test_sizes_that_are_squared_again_and_again():
+    nodes = [helper.make_node("Shape", ["x"], ["s0"])]
+    for i in range(60):
+        nodes.append(helper.make_node("Add", [f"s{i}", f"s{i}"], [f"a{i}"]))
+        nodes.append(helper.make_node("Mul", [f"s{i}", f"a{i}"], [f"s{i + 1}"]))
+    nodes += [node("ConstantOfShape", ["s60"])]
+    began = time.monotonic()
+    with pytest.raises((ModelError, CapabilityError)):
+        from_onnx(bomb(nodes, []), threads=1)
+    assert time.monotonic() - began < SECONDS
+
+
+def test_negative_and_overflowing_dimensions():
+    for dims in ([-3, 64], [2**62, 2**62], [3, 65]):
+        net = small_net()
+        net.graph.initializer[2].dims[:] = dims
+        refused(net, "negative|bytes")
+    net = small_net()
+    net.graph.initializer[2].ClearField("raw_data")
+    net.graph.initializer[2].dims[:] = [2**40, 2**20]
+    refused(net, "incomplete")
+
+
+def test_an_input_beyond_all_bounds():
+    relu = [helper.make_node("Relu", ["x"], ["y"])]
+    net = model(relu, [value("x", ["N", 2**31, 2**31])], [value("y", None)])
+    refused(net, r"numbers a sample: at most 2\^25", CapabilityError)
+
+
+def test_cycles_and_order():
+    nodes = [helper.make_node("Add", ["x", "b"], ["a"]), helper.make_node("Relu", ["a"], ["b"])]
+    refused(model(nodes, [value("x", ["N", 2])], [value("b", None)]), "cyclic")
+
+
+def test_a_name_given_twice():
+    nodes = [helper.make_node("Relu", ["x"], ["y"]), helper.make_node("Neg", ["x"], ["y"])]
+    refused(model(nodes, [value("x", ["N", 2])], [value("y", None)]), "two tensors.*'y'")
+    relu = [helper.make_node("Relu", ["x"], ["y"])]
+    refused(model(relu, [value("x", ["N", 2])] * 2, [value("y", None)]), "two tensors.*'x'")
+
+
+def test_graphs_inside_graphs():
+    inner = helper.make_graph([], "inner", [], [value("x", None)])
+    for _ in range(20):
+        both = {"then_branch": inner, "else_branch": inner}
+        branch = helper.make_node("If", ["c"], ["y"], **both)
+        inner = helper.make_graph([branch], "inner", [], [value("y", None)])
+        if inner.ByteSize() > 1 << 20:
+            break
+    chain = helper.make_graph([], "inner", [], [value("x", None)])
+    for _ in range(25):
+        loop = helper.make_node("Loop", ["", "c", "x"], ["y"], body=chain)
+        chain = helper.make_graph([loop], "inner", [], [value("y", None)])
+    net = model(chain.node, [value("x", ["N", 2])], [value("y", None)])
+    refused(net, "16 deep|cut off|not an ONNX model")
+
+
+def test_functions_that_call_themselves_or_too_often():
+    def function(name, calls):
+        parts, last = [], "a"
+        for i, call in enumerate(calls):
+            parts.append(helper.make_node(call, [last], [f"t{i}"], domain="own"))
+            last = f"t{i}"
+        parts.append(helper.make_node("Relu", [last], ["b"]))
+        imports = [helper.make_opsetid("", 18), helper.make_opsetid("own", 1)]
+        return helper.make_function("own", name, ["a"], ["b"], parts, imports)
+
+    def net(*functions):
+        call = helper.make_node("F0", ["x"], ["y"], domain="own")
+        made = model([call], [value("x", ["N", 2])], [value("y", None)], functions=functions)
+        made.opset_import.append(helper.make_opsetid("own", 1))
+        return made
+
+    refused(net(function("F0", ["F1"]), function("F1", ["F0"])), "calls itself")
+    tower = [function(f"F{i}", [f"F{i + 1}"] * 2) for i in range(40)]
+    refused(net(*tower, function("F40", [])), "write out more than")
+
+
+def test_operators_of_others_are_named():
+    for domain in ("own", "com.nobody"):
+        net = model(
+            [helper.make_node("Twist", ["x"], ["y"], domain=domain)],
+            [value("x", ["N", 2])],
+            [value("y", None)],
+        )
+        net.opset_import.append(helper.make_opsetid(domain, 1))
+        refused(net, f"{domain}::Twist", CapabilityError)
+
+
+def test_nodes_that_are_not_valid():
+    x, y = [value("x", ["N", 2])], [value("y", None)]
+    refused(model([helper.make_node("Nothing", ["x"], ["y"])], x, y), "Nothing")
+    refused(model([helper.make_node("MatMul", ["x"], ["y"])], x, y), "MatMul.*input")
+    refused(model([helper.make_node("MatMul", ["x", ""], ["y"])], x, y), "MatMul.*empty")
+    refused(model([helper.make_node("Relu", ["x"], ["y"], axis=1)], x, y), "axis")
+    refused(model([helper.make_node("Concat", ["x", "x"], ["y"], axis=1.5)], x, y), "axis")
+
+
+def test_opsets_of_the_future():
+    net = small_net()
+    net.opset_import[0].version = 999
+    refused(net, "opset 999")
+
+
+def test_an_input_that_is_no_tensor():
+    net = small_net()
+    net.graph.input[0].type.CopyFrom(helper.make_sequence_type_proto(onnx.TypeProto()))
+    refused(net, "not a tensor")
+
+
+def test_weights_inside_a_node():
+    constant = helper.make_node("Constant", [], ["big"], value=weight("", np.ones(4, np.float32)))
+    constant.attribute[0].t.dims[0] = 2**50
+    refused(bomb([constant], []), "bytes")
+    constant.attribute[0].t.data_location = TensorProto.EXTERNAL
+    entry = constant.attribute[0].t.external_data.add()
+    entry.key, entry.value = "location", "/etc/passwd"
+    with pytest.raises(ModelError, match="outside the model"):
+        load(bomb([constant], []))
+
+
+def test_external_data_of_another_size(tmp_path):
+    net = small_net()
+    tensor = net.graph.initializer[2]
+    with (tmp_path / "w.bin").open("wb") as file:
+        file.truncate(1 << 40)
+    onnx.external_data_helper.set_external_data(tensor, "w.bin")
+    tensor.ClearField("raw_data")
+    (tmp_path / "net.onnx").write_bytes(net.SerializeToString())
+    refused(tmp_path / "net.onnx", "needs 768")
+
+
+def test_external_data_that_is_a_device(tmp_path):
+    net = small_net()
+    tensor = net.graph.initializer[2]
+    onnx.external_data_helper.set_external_data(tensor, ".")
+    tensor.ClearField("raw_data")
+    (tmp_path / "net.onnx").write_bytes(net.SerializeToString())
+    refused(tmp_path / "net.onnx", "no file")
