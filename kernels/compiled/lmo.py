@@ -7,15 +7,31 @@ from typing import Any
 
 import numpy as np
 
-from pertcore.kernels.compiled.elements import at, flip, floor_to, native, room, sign_bit, strict
+from pertcore.kernels.compiled.elements import (
+    at,
+    clean,
+    flip,
+    floor_to,
+    native,
+    room,
+    sign_bit,
+    strict,
+)
 from pertcore.kernels.compiled.knapsack import spend
 from pertcore.kernels.compiled.rows import (
+    PASSES,
     largest_entry,
     saturated_powers,
     saturating_scale,
 )
 from pertcore.kernels.compiled.steps import magnitudes, weigh
 from pertcore.oracle import Array
+
+FILLED = 1 - 1e-5
+"""A ball this full, in norm_p^p, is not filled again."""
+
+LEAST_LEFT = 1e-30
+"""A budget left of less than this is noise of the sums."""
 
 
 @strict
@@ -93,12 +109,14 @@ def lmo_box_p(g: Array, x: Array, eps: Array, p: float, lo: Any, hi: Any, out: A
     low, high = native(lo, x), native(hi, x)
     w, r = np.empty(x.shape[1], x.dtype), np.empty(x.shape[1], x.dtype)
     for k in range(x.shape[0]):
+        if not eps[k] > 0:
+            out[k] = 0
+            continue
         total = weigh(g[k], p, w)
-        unit = eps[k] if eps[k] > 0 else 1.0
         rooms(g[k], x[k], low, high, x.dtype.type(np.inf), r)
         for i in range(r.size):
-            r[i] = min(r[i] / unit, 1.0)
-        t = _filling_scale(w, r, p, total)
+            r[i] = min(r[i] / eps[k], 1.0)
+        t = _fill_again(g[k], w, r, p, total ** (-1 / p) if total > 0 else 0.0)
         rooms(g[k], x[k], low, high, x.dtype.type(eps[k]), r)
         for i in range(r.size):
             w[i] = eps[k] * (t * w[i])
@@ -106,14 +124,58 @@ def lmo_box_p(g: Array, x: Array, eps: Array, p: float, lo: Any, hi: Any, out: A
 
 
 @strict
-def _filling_scale(w: Array, r: Array, p: float, total: float) -> float:
-    """The largest t with sum min(t w, r)^p <= 1, by the pieces S + t^p F, as for p = 2."""
-    t = total ** (-1 / p) if total > 0 else 0.0
-    for _ in range(64):
+def _fill_again(g: Array, w: Array, r: Array, p: float, t: float) -> float:
+    """The largest t with sum min(t w, r)^p <= 1, w renewed where small |g| are lost to underflow.
+
+    If the ball is not full then, what is at its room stays there (w infinite) and the others are
+    weighed relative to the largest of them.
+    """
+    for _ in range(PASSES):
+        t, spent = _filling_scale(w, r, p, t)
+        if not spent < FILLED:
+            return t
+        left, total = _weigh_open(g, w, r, p, t)
+        if not total > 0:
+            return t
+        t = (left / total) ** (1 / p)
+    return t
+
+
+@strict
+def _weigh_open(g: Array, w: Array, r: Array, p: float, t: float) -> tuple[float, float]:
+    """New weights; returns 1 - sum r^p over the full entries and sum w^p over the others.
+
+    The sum is 0 where all are full, or none has become so.
+    """
+    most, scale = np.finfo(g.dtype).max, w.dtype.type(t)
+    left, top, news = 1.0, 0.0, 0
+    for i in range(w.size):
+        if w[i] > 0 and scale * w[i] >= r[i]:
+            news += 1 if w[i] < np.inf else 0
+            left -= np.float64(r[i]) ** p
+            w[i] = np.inf
+        else:
+            top = max(top, abs(np.float64(clean(g[i], most))))
+    total = 0.0
+    for i in range(w.size if top > 0 and news > 0 else 0):
+        if w[i] < np.inf:
+            w[i] = (abs(np.float64(clean(g[i], most))) / top) ** (1 / (p - 1))
+            total += np.float64(w[i]) ** p
+    return max(left, LEAST_LEFT), total
+
+
+@strict
+def _filling_scale(w: Array, r: Array, p: float, t: float) -> tuple[float, float]:
+    """The largest t with sum min(t w, r)^p <= 1, and that sum, from a t that is not too large.
+
+    By the pieces S + t^p F, as for p = 2.
+    """
+    spent = 0.0
+    for _ in range(PASSES):
         spent, free = saturated_powers(w, r, t, p)
         following = t * (1 + (1 - spent) / free) ** (1 / p) if free > 0 else t
         following = min(following, np.finfo(w.dtype).max)
         if spent >= 1 - np.finfo(w.dtype).eps or not following > t:
-            return t
+            return t, spent
         t = following
-    return t
+    return t, spent

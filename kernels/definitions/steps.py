@@ -11,6 +11,11 @@ from pertcore.kernels.definitions.exact import Bound, finish, finish_inf, round_
 from pertcore.kernels.definitions.projections import project_box_2
 from pertcore.oracle import Array
 
+FILLED = 1 - 1e-5
+"""A ball this full, in norm_p^p, is not filled again."""
+
+REFILLS = 64
+
 
 def dual_step_inf(g: Array, eps: Array, out: Array) -> None:
     """out = -eps sign(g), eps rounded down to the dtype."""
@@ -56,15 +61,28 @@ def lmo_box_2(g: Array, x: Array, eps: Array, lo: Bound, hi: Bound, out: Array) 
 def lmo_box_p(g: Array, x: Array, eps: Array, p: float, lo: Bound, hi: Bound, out: Array) -> None:
     """out = -sign(g) min(t w, room), w = |g|^(q-1), t so large that norm_p(out) = eps.
 
-    The breakpoints room/w are sorted; between two of them norm_p^p is S + t^p W.
+    The breakpoints room/w are sorted; between two of them norm_p^p is S + t^p W. Where w has lost
+    small |g| to underflow and the rest does not fill the ball, the rest is full, and w is taken
+    again among those left.
     """
     step = clean(g)
-    w = weights(np.abs(step), p)
-    unit = np.where(eps > 0, eps, 1)[:, None]
+    a, unit = np.abs(step), np.where(eps > 0, eps, 1)[:, None]
     reach = np.minimum(room(step, x, lo, hi), eps[:, None])
     r = reach / unit
-    t = _level(w, r, r**p, w**p, np.ones_like(unit), 1 / p)
-    out[...] = -np.sign(step) * np.minimum(unit * saturate(w, r, t), reach)
+    full = np.zeros_like(a, dtype=bool)
+    for _ in range(REFILLS):
+        w = weights(np.where(full, 0, a), p)
+        rate = w**p
+        w = np.where(rate > 0, w, 0)
+        left = 1 - np.sum(np.where(full, r**p, 0), axis=1, keepdims=True)
+        t = _level(w, r, r**p, rate, np.maximum(left, 0), 1 / p)
+        taken = np.where(full, r, saturate(w, r, t))
+        open_rows = np.sum(taken**p, axis=1, keepdims=True) < FILLED
+        more = open_rows & (w > 0) & (taken >= r)
+        if not np.any(more):
+            break
+        full |= more
+    out[...] = -np.sign(step) * np.minimum(unit * taken, reach)
 
 
 def _level(w: Array, r: Array, full: Array, rate: Array, goal: Array, power: float) -> Array:

@@ -307,8 +307,23 @@ def test_the_sum_of_small_ball_steps_reaches_the_ball(p: float) -> None:
     assert np.all(reached <= eps) and np.all(reached >= eps * (1 - 1e-5))
 
 
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("p", [1.0, 1.05, 1.5, 2.0, 3.0, math.inf])
+@pytest.mark.parametrize("p", [1.0, 1.01, 1.05, 1.2, 1.5])
+def test_a_ball_is_filled_by_entries_whose_weight_underflows(
+    p: float, dtype: Any, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PERTCORE_BACKEND", backend)
+    g = np.array([[1, -1e-3, 1e-7, -1e-12, 0]], dtype)
+    x = np.array([[1e-6, 0.9, 0.5, 0.5, 0.5]], dtype)
+    step = lmo_ball_box(g, x, np.array([0.3]), p, 0.0, 1.0)
+    assert norm(step, p)[0] == pytest.approx(0.3, rel=1e-5)
+    np.testing.assert_allclose(step[0, [0, 1]], [-x[0, 0], 1 - x[0, 1]], rtol=1e-5)
+    assert step[0, 4] == 0
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("p", [1.0, 1.01, 1.05, 1.5, 2.0, 3.0, math.inf])
 def test_projected_steps_go_on_when_the_steepest_entry_is_on_its_bound(
     p: float, dtype: Any
 ) -> None:
