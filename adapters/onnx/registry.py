@@ -1,7 +1,8 @@
 """Which operator has a derivative rule, which is zero by nature; every other one is unknown.
 
-A rule is written in one of four forms: `elementwise` and `reductions` take tables of formulas,
-`vjp` and `jvp` decorate functions for everything else, `zero` lists what has no derivative.
+A rule is written in one of five forms: `elementwise` and `reductions` take tables of formulas,
+`vjp` and `jvp` decorate functions for everything else, `lower` those that write an operator in
+others, `zero` lists what has no derivative.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class Rule:
 
 
 RULES: dict[tuple[str, str], Rule] = {}
+LOWERED: dict[tuple[str, str], Formula] = {}
 ZERO: set[tuple[str, str]] = set()
 
 
@@ -46,9 +48,25 @@ def find(op: str, domain: str = "") -> Rule | None:
 
 def fact(op: str, domain: str = "") -> Fact:
     """What is known about an operator: a rule, a zero derivative, or nothing."""
-    if (domain, op) in RULES:
+    if (domain, op) in RULES or (domain, op) in LOWERED:
         return "rule"
     return "zero" if (domain, op) in ZERO else "unknown"
+
+
+def lowering(op: str, domain: str = "") -> Formula | None:
+    """How an operator is written in others, None where it stays as it is."""
+    return LOWERED.get((domain, op))
+
+
+def lower(names: str, *, domain: str = "") -> Callable[[Formula], Formula]:
+    """Registers `function(op, node) -> outputs`: the operator written in others that have rules,
+    when the model is emitted; None keeps the node as it is."""
+
+    def add(function: Formula) -> Formula:
+        LOWERED.update({(domain, name): function for name in names.split()})
+        return function
+
+    return add
 
 
 def zero(names: str) -> None:
