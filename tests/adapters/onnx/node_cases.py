@@ -114,7 +114,7 @@ class Derived:
         self.name = case.model.graph.input[0].name
         shapes = {self.name: [int(size) for size in case.x.shape]}
         self.primal = reemit(normal, opset, shapes, freeze={})
-        self.expected = case.expected
+        self.x, self.expected = case.x, case.expected
         self.values = tuple(self.primal.values[y] for y in case.outputs)
         derivatives = Derivatives(self.primal.graph, (self.primal.values[self.name],), self.values)
         self.products = {
@@ -145,6 +145,8 @@ class Derived:
         """What is wrong at x, in a few words; empty where nothing is."""
         rng = np.random.default_rng(0)
         values = self.value(x)
+        if x is self.x and not all(map(alike, values, self.expected)):
+            return "forward: differs from the expected output"
         u = rng.standard_normal(x.shape).astype(np.float32)
         v = [rng.standard_normal(y.shape).astype(np.float32) for y in values]
         pulled, pushed = self.product("vjp", x, v)[0], self.product("jvp", x, [u])
@@ -173,6 +175,10 @@ class Derived:
         for step in STEPS:
             h = step * max(1e-3, float(np.max(np.abs(x), initial=0.0)))
             ahead, behind = (self.value((x + s * u).astype(np.float32)) for s in (h, -h))
+            if any(
+                a.shape != f.shape or b.shape != f.shape for a, b, f in zip(ahead, behind, finite)
+            ):
+                continue  # sizes that change with x: no quotient there
             errors = np.concatenate(
                 [
                     np.abs((a[f].astype(np.float64) - b[f]) / (2 * h) - j)
@@ -201,6 +207,10 @@ def inner(a, b):
 
 def norm(a):
     return float(np.linalg.norm(a.astype(np.float64)))
+
+
+def alike(a, b):
+    return a.shape == b.shape and np.allclose(a, b, rtol=1e-3, atol=1e-4, equal_nan=True)
 
 
 def same(a, b):

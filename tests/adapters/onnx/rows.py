@@ -259,6 +259,39 @@ RESIZED = [
     resize((1.7, 1), mode="cubic", cubic_coeff_a=-0.5, exclude_outside=1),
     resize(sizes=(3, 9), mode="nearest", coordinate_transformation_mode="pytorch_half_pixel"),
 ]
-ROWS = [*UNARY, *NARY, *REDUCTIONS, *LINEAR, *MOVEMENT, *NORMALISED, *EXPANDED, *WINDOWED, *RESIZED]
-# Their indices name the sample too, so they need models of their own, in test_indexing.
-ELSEWHERE = {"GatherElements", "GatherND", "ScatterND", "ScatterElements"}
+# Written in other operators when the model is emitted.
+LOWERED = [
+    Row("LpPool", (3, 5, 6), attrs={"kernel_shape": [3, 2], "p": 3, "pads": [1, 0, 1, 1]}),
+    Row("LpPool", (3, 6), attrs={"kernel_shape": [3], "strides": [2]}),
+    Row("GlobalLpPool", (3, 4, 5), judge="ort"),
+    Row("LpNormalization", (3, 4), attrs={"axis": 1}),
+    Row("LpNormalization", (3, 4), attrs={"p": 1}, low=0.2),
+    Row("LRN", (5, 3, 4), attrs={"size": 3, "alpha": 0.4, "beta": 0.6}, judge="ort"),
+    Row("LRN", (5, 3, 2), attrs={"size": 5, "bias": 2.0}, judge="ort"),
+    Row("CumProd", (3, 4), (X, np.array(2)), opset=26, judge="ort"),
+    Row("CumProd", (3, 4), (X, np.array(1)), {"exclusive": 1, "reverse": 1}, opset=26, judge="ort"),
+    Row("Compress", (3, 4), (X, np.array([True, False, True])), {"axis": 1}),
+    Row("Col2Im", (12, 6), (X, np.array([3, 4]), np.array([2, 2]))),
+    Row(
+        "Col2Im",
+        (8, 6),
+        (X, np.array([5, 6]), np.array([2, 2])),
+        {"pads": [1, 0, 1, 1], "strides": [2, 3], "dilations": [2, 1]},
+    ),
+]
+ROWS = [
+    *UNARY,
+    *NARY,
+    *REDUCTIONS,
+    *LINEAR,
+    *MOVEMENT,
+    *NORMALISED,
+    *EXPANDED,
+    *WINDOWED,
+    *RESIZED,
+    *LOWERED,
+]
+# Their indices name the sample too, so they need models of their own, in test_indexing; others are
+# tested on ONNX's own cases, in test_node_cases.
+CASES = {"OneHot", "Unique", "TensorScatter", "MaxUnpool"}
+ELSEWHERE = CASES | {"GatherElements", "GatherND", "ScatterND", "ScatterElements"}
