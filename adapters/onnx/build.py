@@ -10,7 +10,8 @@ import numpy as np
 import onnx
 
 from pertcore.adapters.onnx.engine import Engine
-from pertcore.adapters.onnx.normalise import normalise
+from pertcore.adapters.onnx.foreign import adopted
+from pertcore.adapters.onnx.normalise import main_opset, normalise
 from pertcore.adapters.onnx.reemit import BATCH, reemit
 from pertcore.adapters.onnx.select import Choice
 from pertcore.adapters.onnx.symbolic import Poly, symbol
@@ -47,13 +48,18 @@ def build(
     Raises CapabilityError where a rule is missing, the gradient is zero, or the batch is fixed at
     another number than one.
     """
-    normal, opset = normalise(model)
+    normal, opset = normalise(adopted(model, choice.output, main_opset(model)))
     remarks = (f"the graphs need opset {opset}",) if opset > 18 else ()
 
     def engine(dims: Sequence[int | Poly], *, lift: bool) -> Engine:
         shapes = {choice.input: dims}
         primal = reemit(normal, opset, shapes, freeze=choice.freeze, lift=lift)
-        output = primal.values[choice.output]
+        output = primal.values.get(choice.output)
+        if output is None:
+            raise CapabilityError(
+                f"output {choice.output!r} is no number that has a derivative (a label or an "
+                "index): choose the scores with output="
+            )
         return Engine(primal.graph, choice.input, output, threads=threads, providers=providers)
 
     first = choice.dims[0]

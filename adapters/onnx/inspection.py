@@ -14,6 +14,9 @@ from pertcore.errors import ModelError
 # Inner graphs inside inner graphs; nodes that the functions of a file may write out.
 DEEPEST, MOST_NODES = 16, 50_000
 STANDARD = ("", "ai.onnx")
+# Operators that ONNX Runtime has in ONNX's domain at opsets that do not know them.
+MISPLACED = frozenset(("LayerNormalization", "SimplifiedLayerNormalization"))
+RUNTIME_OWN = {(domain, name) for domain in STANDARD for name in MISPLACED}
 
 
 def inspect(model: onnx.ModelProto) -> None:
@@ -168,7 +171,7 @@ def _check_graph(
                 "weights are missing, or the graph is cyclic or cut off"
             )
         _check_words(node)
-        if (node.domain, node.op_type) not in local:
+        if (node.domain, node.op_type) not in local | RUNTIME_OWN:
             _check_node(node, context)
         for attribute in node.attribute:
             for inner in inner_graphs(attribute):

@@ -10,6 +10,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from pertcore.adapters.onnx import expansion, lifting, registry
+from pertcore.adapters.onnx import foreign as foreign_operators
 from pertcore.adapters.onnx.bounds import blamed
 from pertcore.adapters.onnx.graph import Graph
 from pertcore.adapters.onnx.nodes import Node
@@ -56,6 +57,8 @@ def reemit(
         if tensor.name not in values:
             values[tensor.name] = graph.constant(numpy_helper.to_array(tensor))
     for proto in model.graph.node:
+        if any(name and name not in values for name in proto.input):
+            continue  # It follows an output that is no number, such as the label of a class.
         with blamed(proto.op_type, proto.name or proto.output[0]):
             _emit(graph, proto, values, lift)
     return Primal(graph, values, tuple(shapes))
@@ -154,15 +157,25 @@ def _refuse_foreign(model: onnx.ModelProto, opset: int) -> None:
             kind = f"{domain}::{node.op_type}".removeprefix("::")
             found.setdefault(kind, []).append(node.name or node.output[0])
     listed = ", ".join(f"{kind} ({', '.join(names[:3])})" for kind, names in found.items())
+    zero = all(registry.fact(*kind.split("::")[::-1]) == "zero" for kind in found)
+    reason = "the gradient is identically zero through" if zero else "no derivative rule for"
+    hints = [text for text in (foreign_operators.advice(found),) if text]
     raise CapabilityError(
-        f"no derivative rule for {listed}; finite_differences=True approximates the derivative of "
-        "the whole model instead"
+        "; ".join(
+            [
+                f"{reason} {listed}",
+                *hints,
+                "finite_differences=True approximates the derivative of the whole model instead",
+            ]
+        )
     )
 
 
 def emittable(node: onnx.NodeProto, opset: int) -> bool:
-    """Whether a node is a standard operator without inner graphs."""
+    """Whether a node is a standard operator without inner graphs, or written in such."""
     graphs = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
+    if registry.lowering(node.op_type, _domain(node.domain)) is not None:
+        return True
     if any(attribute.type in graphs for attribute in node.attribute) or _domain(node.domain):
         return False
     try:

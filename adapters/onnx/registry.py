@@ -69,9 +69,9 @@ def lower(names: str, *, domain: str = "") -> Callable[[Formula], Formula]:
     return add
 
 
-def zero(names: str) -> None:
+def zero(names: str, *, domain: str = "") -> None:
     """Declares operators (blank-separated) whose derivative is zero wherever it exists."""
-    ZERO.update(("", name) for name in names.split())
+    ZERO.update((domain, name) for name in names.split())
 
 
 def vjp(names: str, *, still: Sequence[int] = (), domain: str = "") -> Callable[[Formula], Formula]:

@@ -1,6 +1,7 @@
 """The derivative rules, one file a family; importing this package fills the registry."""
 
 from pertcore.adapters.onnx.rules import (
+    contrib,
     conv,
     elementwise,
     indexing,
@@ -15,6 +16,7 @@ from pertcore.adapters.onnx.rules import (
 )
 
 __all__ = [
+    "contrib",
     "conv",
     "elementwise",
     "indexing",

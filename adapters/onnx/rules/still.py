@@ -13,4 +13,9 @@ zero(
 )
 zero("Multinomial Bernoulli BlackmanWindow HammingWindow HannWindow MelWeightMatrix")
 zero("QuantizeLinear DynamicQuantizeLinear ConvInteger MatMulInteger QLinearConv QLinearMatMul")
+zero(
+    "TreeEnsemble TreeEnsembleClassifier TreeEnsembleRegressor Binarizer OneHotEncoder "
+    "LabelEncoder CategoryMapper",
+    domain="ai.onnx.ml",
+)
 zero("TfIdfVectorizer StringNormalizer StringConcat StringSplit RegexFullMatch ImageDecoder")
