@@ -114,7 +114,8 @@ def _operators(model: onnx.ModelProto, opset: int) -> tuple[OperatorInfo, ...]:
         name = f"{domain}::{node.op_type}".removeprefix("::")
         counts[name] += 1
         known = emittable(node, opset)
-        facts[name] = registry.fact(node.op_type, domain) if known else "unknown"
+        fact = registry.fact(node.op_type, domain)
+        facts[name] = fact if known or fact == "zero" else "unknown"
         if known and expansion.expandable(node.op_type, domain, opset):
             facts[name] = "rule"
     return tuple(OperatorInfo(name, count, facts[name]) for name, count in counts.most_common())

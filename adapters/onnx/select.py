@@ -17,6 +17,7 @@ from pertcore.errors import CapabilityError, InputError
 from pertcore.oracle import Array
 
 WORKING = (np.dtype(np.float32), np.dtype(np.float64))
+FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16)
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def choose(
             f"choose one with input= and give values for {', '.join(rest)} with "
             "freeze={name: array}"
         )
-    chosen = _picked([value.name for value in model.graph.output], output, "output")
+    chosen = _picked_output(model, output)
     dtype = np.dtype(helper.tensor_dtype_to_np_dtype(inputs[name].type.tensor_type.elem_type))
     _check_dtype(name, dtype)
     return Choice(name, _dims(inputs[name], input_shape), dtype, chosen, frozen)
@@ -75,6 +76,14 @@ def _picked(names: Sequence[str], wanted: str | None, what: str) -> str:
     if len(names) > 1:
         raise InputError(f"the model has several {what}s, {', '.join(names)}: pick one by {what}=")
     return names[0]
+
+
+def _picked_output(model: onnx.ModelProto, wanted: str | None) -> str:
+    """Beside labels and indices, the one output of floats needs no choice."""
+    names = [value.name for value in model.graph.output]
+    elements = [value.type.tensor_type.elem_type for value in model.graph.output]
+    floats = [n for n, e in zip(names, elements, strict=True) if e in FLOATS]
+    return _picked(floats if len(floats) == 1 and wanted is None else names, wanted, "output")
 
 
 def _frozen(inputs: Mapping[str, Any], freeze: Mapping[str, Any]) -> dict[str, Array]:
