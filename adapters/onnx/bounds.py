@@ -17,7 +17,15 @@ if TYPE_CHECKING:
 LARGEST_TENSOR, ALL_FIXED, LARGEST_SAMPLE = 1 << 28, 1 << 28, 1 << 25
 
 # What Python, NumPy and ONNX raise when a node does not fit together.
-TROUBLE = (LookupError, ValueError, TypeError, ArithmeticError, MemoryError, RuntimeError)
+TROUBLE = (
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    MemoryError,
+    RuntimeError,
+)
 
 
 def check(node: Node, kinds: Sequence[Type]) -> None:
@@ -51,7 +59,7 @@ def _of_ones(dim: Poly) -> int:
 
 def count_fixed(graph: Graph, node: Node) -> None:
     """`spend` for a node that ONNX Runtime will compute as soon as it loads the model."""
-    if not all(name in graph.constants or name in graph.fixed for name in node.inputs if name):
+    if not all(name in graph.constants or name in graph.fixed for name in node.reads if name):
         return
     for name in node.outputs:
         graph.fixed.add(name)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import onnx
 
-import pertcore.adapters.onnx.rules  # noqa: F401  fills the registry
+import pertcore.adapters.onnx.control
+import pertcore.adapters.onnx.rules  # noqa: F401  both fill the registry
 from pertcore.adapters.onnx import sweep
 from pertcore.adapters.onnx.export import export
 from pertcore.adapters.onnx.graph import Graph
@@ -79,7 +80,7 @@ class Derivatives:
             whole = tensor or op.zeros(shape, self.graph.types[like].dtype)
             results.append(op.expand(whole, shape).name)
         nodes = live_nodes(op.graph.nodes, results)
-        used = dict.fromkeys(name for node in nodes for name in node.inputs)
+        used = dict.fromkeys(name for node in nodes for name in node.reads)
         used.update(dict.fromkeys(results))
         residuals = tuple(name for name in used if name in self.graph.local)
         return Product(op.graph, nodes, tuple(seeds), tuple(results), residuals)

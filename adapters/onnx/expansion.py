@@ -52,7 +52,8 @@ def _newest(versions: Any, opset: int) -> int:
 
 def _means_the_same(node: onnx.NodeProto, written: int, emitted: int) -> bool:
     """Whether an operator of the body can be emitted as it is."""
-    if any(a.type == onnx.AttributeProto.GRAPH for a in node.attribute) or node.domain:
+    inner = [n for a in node.attribute for n in a.g.node]
+    if node.domain or not all(_means_the_same(n, written, emitted) for n in inner):
         return False
     old = onnx.defs.get_schema(node.op_type, max(written, 1), "")
     new = onnx.defs.get_schema(node.op_type, emitted, "")
@@ -68,7 +69,9 @@ def resolved(node: onnx.NodeProto, outer: dict[str, Any], op: str, opset: int) -
     del made.attribute[:]
     defaults = onnx.defs.get_schema(op, opset, "").attributes
     for attribute in node.attribute:
-        if not attribute.ref_attr_name:
+        if attribute.type == onnx.AttributeProto.GRAPH and not attribute.ref_attr_name:
+            made.attribute.append(_resolved_graph(attribute, outer, op, opset))
+        elif not attribute.ref_attr_name:
             made.attribute.append(attribute)
         elif attribute.ref_attr_name in outer:
             value = outer[attribute.ref_attr_name]
@@ -76,4 +79,15 @@ def resolved(node: onnx.NodeProto, outer: dict[str, Any], op: str, opset: int) -
         elif defaults[attribute.ref_attr_name].default_value.type:
             value = onnx.helper.get_attribute_value(defaults[attribute.ref_attr_name].default_value)
             made.attribute.append(onnx.helper.make_attribute(attribute.name, value))
+    return made
+
+
+def _resolved_graph(
+    attribute: onnx.AttributeProto, outer: dict[str, Any], op: str, opset: int
+) -> onnx.AttributeProto:
+    made = onnx.AttributeProto()
+    made.CopyFrom(attribute)
+    nodes = [resolved(node, outer, op, opset) for node in attribute.g.node]
+    del made.g.node[:]
+    made.g.node.extend(nodes)
     return made

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from pertcore.adapters.onnx.graph import Graph
-from pertcore.adapters.onnx.nodes import Node, Type, live_nodes
+from pertcore.adapters.onnx.nodes import Body, Node, Type, every_node, live_nodes
 from pertcore.adapters.onnx.symbolic import Poly
 
 IR_VERSION = 10
@@ -31,11 +31,35 @@ def node_proto(node: Node, names: Mapping[str, str] | None = None) -> onnx.NodeP
 
 
 def _attribute(key: str, value: Any) -> onnx.AttributeProto:
+    if isinstance(value, Body):
+        return helper.make_attribute(key, _inner_graph(value))
     if isinstance(value, np.ndarray):
         value = numpy_helper.from_array(value)
     if isinstance(value, list | tuple) and not value:
         return helper.make_attribute(key, [], attr_type=onnx.AttributeProto.INTS)
     return helper.make_attribute(key, value)
+
+
+def _inner_graph(body: Body) -> onnx.GraphProto:
+    """A body; an output that none of its own nodes makes, or that is given twice, is copied."""
+    graph, nodes = body.graph, []
+    made = {name for node in body.graph.nodes for name in node.outputs}
+    outputs: list[str] = []
+    for value in body.outputs:
+        name = value
+        if value not in made or value in outputs:
+            name = f"{value}.{len(outputs)}.{graph.fresh('out')}"
+            nodes.append(Node("Identity", (value,), [name], {}))
+        outputs.append(name)
+    return helper.make_graph(
+        [node_proto(node) for node in [*graph.nodes, *nodes]],
+        "inner",
+        [helper.make_value_info(name, type_proto(graph.types[name])) for name in graph.inputs],
+        [
+            helper.make_value_info(name, type_proto(Type(graph.types[value].dtype, None)))
+            for name, value in zip(outputs, body.outputs, strict=True)
+        ],
+    )
 
 
 def type_proto(kind: Type) -> onnx.TypeProto:
@@ -45,6 +69,12 @@ def type_proto(kind: Type) -> onnx.TypeProto:
         return helper.make_tensor_type_proto(element, None)
     dims = [str(d) if isinstance(d, Poly) else d for d in kind.shape]
     return helper.make_tensor_type_proto(element, dims)
+
+
+def _constants(graph: Graph, nodes: Sequence[Node]) -> Iterator[str]:
+    for node in every_node(nodes):
+        given = [name for body in node.bodies for name in body.outputs]
+        yield from (name for name in [*node.inputs, *given] if name in graph.constants)
 
 
 def export(
@@ -61,13 +91,18 @@ def export(
     """
     names: dict[str, str] = {}
     extra = []
+    captured = {name for node in nodes for name in node.captures}
     for name, value in outputs:
-        if value in names or value in inputs or value in graph.constants:
+        if (
+            value in {*names, *inputs}
+            or value in graph.constants
+            or (value in captured and name != value)
+        ):
             extra.append(Node("Identity", (value,), [name], {}))
         else:
             names[value] = name
     kept = live_nodes(nodes, [value for _, value in outputs]) + extra
-    used = dict.fromkeys(n for node in kept for n in node.inputs if n in graph.constants)
+    used = dict.fromkeys(_constants(graph, kept))
     body = helper.make_graph(
         [node_proto(node, names) for node in kept],
         PRODUCER,

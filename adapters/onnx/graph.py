@@ -17,6 +17,7 @@ from pertcore.oracle import Array
 
 # Made of a few integers, yet large: not worth keeping between two graphs.
 GROWING = frozenset(("ConstantOfShape", "Range", "Expand", "Tile"))
+STAYING = GROWING | {"Scan", "Loop", "If"}
 
 
 @dataclass
@@ -28,6 +29,8 @@ class Graph:
     """
 
     parent: Graph | None = None
+    # An inner graph of Scan, Loop or If: nothing of it is built, nor found again, outside.
+    inner: bool = False
     nodes: list[Node] = field(default_factory=list)
     inputs: list[str] = field(default_factory=list)
     local: set[str] = field(default_factory=set)
@@ -44,9 +47,10 @@ class Graph:
     _seen: dict[Any, tuple[str, ...]] = field(default_factory=dict)
     _interned: dict[Any, str] = field(default_factory=dict)
 
-    def child(self) -> Graph:
+    def child(self, *, inner: bool = False) -> Graph:
         return Graph(
             parent=self,
+            inner=inner,
             opset=self.opset,
             types=self.types,
             constants=self.constants,
@@ -114,7 +118,7 @@ class Graph:
         """Adds an operator, or finds that its result is there already; returns output names."""
         attributes = dict(attrs or {})
         names = tuple(inputs)
-        if self.parent is not None and self._belongs_to_parent(op, names):
+        if self.parent is not None and not self.inner and self._belongs_to_parent(op, names):
             return self.parent.emit(op, names, attributes, outputs=outputs, domain=domain)
         strangers = [n for n in names if n and not self._sees(n)]
         if strangers:
@@ -140,25 +144,38 @@ class Graph:
 
     def request(self, node: Node, index: int) -> str:
         """Name of an optional output of a node that is there already, added where it was not."""
-        if self.parent is not None:
+        if self.parent is not None and node.outputs[0] not in self.local:
             return self.parent.request(node, index)
         if len(node.outputs) <= index:
             node.outputs.append(self.fresh(node.op))
-            name = node.outputs[index]
-            self.types[name] = shapes.infer(self, node)[index]
-            self.local.add(name)
-            self.makers[name] = node
+            self._own(node, index, shapes.infer(self, node)[index])
         return node.outputs[index]
+
+    def extend(self, node: Node, kind: Type) -> str:
+        """One output more of a node that is there already."""
+        if self.parent is not None and node.outputs[0] not in self.local:
+            return self.parent.extend(node, kind)
+        node.outputs.append(self.fresh(node.op))
+        return self._own(node, -1, kind)
+
+    def _own(self, node: Node, index: int, kind: Type) -> str:
+        name = node.outputs[index]
+        self.types[name] = kind
+        self.local.add(name)
+        self.makers[name] = node
+        self.locate(name)
+        return name
 
     def _belongs_to_parent(self, op: str, names: tuple[str, ...]) -> bool:
         if any(name in self.local for name in names):
             return False
-        whole = op not in GROWING and all(self.types[n].dtype.kind in "iu" for n in names if n)
+        whole = op not in STAYING and all(self.types[n].dtype.kind in "iu" for n in names if n)
         return whole or op in ("Shape", "Size") or op.startswith("Reduce")
 
     def _duplicate(self, key: Any) -> tuple[str, ...] | None:
         found = self._seen.get(key)
-        return self.parent._duplicate(key) if found is None and self.parent is not None else found
+        outside = None if self.inner else self.parent
+        return outside._duplicate(key) if found is None and outside is not None else found
 
     def _settle(self, node: Node) -> tuple[str, ...]:
         """Simplifies, folds, or really adds the node."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import onnx
 from onnx import inliner, version_converter
 
@@ -91,7 +93,7 @@ def _aligned(model: onnx.ModelProto) -> onnx.ModelProto:
 def _needed(model: onnx.ModelProto, version: int) -> int:
     """Lowest opset from 18 on at which every node of the model has its newest needed meaning."""
     needed = EMITTED
-    for node in model.graph.node:
+    for node in _every(model.graph):
         if node.domain not in ("", "ai.onnx"):
             continue
         try:
@@ -101,6 +103,14 @@ def _needed(model: onnx.ModelProto, version: int) -> int:
         if newest.since_version > EMITTED and not _same_at_18(node):
             needed = max(needed, newest.since_version)
     return needed
+
+
+def _every(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """The nodes of a graph and of the graphs inside it."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            yield from _every(attribute.g)
 
 
 def _same_at_18(node: onnx.NodeProto) -> bool:

@@ -44,7 +44,7 @@ class Op:
     @property
     def model(self) -> Op:
         """The builder of the model itself: what it emits runs once, before any product."""
-        return Op(self.graph.parent or self.graph)
+        return Op(self.graph if self.graph.inner else self.graph.parent or self.graph)
 
     def tensor(self, name: str) -> Tensor:
         return Tensor(self, name)
@@ -284,7 +284,7 @@ class View:
 
     def wants(self, index: int) -> bool:
         """Whether a derivative with respect to this input is needed."""
-        return index < len(self.node.inputs) and self.node.inputs[index] in self._active
+        return index < len(self.node.reads) and self.node.reads[index] in self._active
 
     def of_model(self) -> View:
         """The node with its tensors on the builder of the model, `op.model`."""

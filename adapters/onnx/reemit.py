@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
 from pertcore.adapters.onnx import expansion, lifting, registry
 from pertcore.adapters.onnx import foreign as foreign_operators
 from pertcore.adapters.onnx.bounds import blamed
+from pertcore.adapters.onnx.control import traced
 from pertcore.adapters.onnx.graph import Graph
-from pertcore.adapters.onnx.nodes import Node
+from pertcore.adapters.onnx.nodes import Node, Type
 from pertcore.adapters.onnx.op import Op, Tensor, View
 from pertcore.adapters.onnx.symbolic import Poly, symbol
 from pertcore.errors import CapabilityError
 from pertcore.oracle import Array
 
 BATCH, LEAD = "N", "K"
+CONTROL = ("Scan", "Loop", "If")
+Trace = Callable[[Graph, Sequence[str]], Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,7 @@ def reemit(
 
 def _emit(graph: Graph, proto: onnx.NodeProto, values: dict[str, str], lift: bool) -> None:
     attrs = {a.name: attribute_value(a) for a in proto.attribute}
+    attrs.update(_traces(proto, values))
     if proto.op_type == "Constant":
         values[proto.output[0]] = graph.constant(_constant(attrs))
         return
@@ -83,6 +88,8 @@ def _emit(graph: Graph, proto: onnx.NodeProto, values: dict[str, str], lift: boo
 
 def _made(graph: Graph, node: Node, lift: bool) -> Sequence[str]:
     """The node's outputs: written in other operators, by its function body, or as it is."""
+    if node.op in CONTROL and not node.domain:
+        return _control(graph, node)
     lowered = _lowered(graph, node)
     if lowered is not None:
         return lowered
@@ -94,6 +101,55 @@ def _made(graph: Graph, node: Node, lift: bool) -> Sequence[str]:
     return graph.emit(
         node.op, node.inputs, node.attrs, outputs=count, domain=node.domain, label=node.label
     )
+
+
+def _traces(proto: onnx.NodeProto, outer: Mapping[str, str]) -> dict[str, Trace]:
+    """The inner graphs of a node, each as a function that emits it."""
+    graphs = {a.name: a.g for a in proto.attribute if a.type == onnx.AttributeProto.GRAPH}
+    return {name: _trace(inner, dict(outer)) for name, inner in graphs.items()}
+
+
+def _trace(proto: onnx.GraphProto, outer: dict[str, str]) -> Trace:
+    def trace(graph: Graph, inputs: Sequence[str]) -> list[str]:
+        given = [value.name for value in proto.input]
+        values = outer | dict(zip(given, inputs, strict=True))
+        for tensor in proto.initializer:
+            values[tensor.name] = graph.constant(numpy_helper.to_array(tensor))
+        for node in proto.node:
+            _emit(graph, node, values, lift=False)
+        return [values[output.name] for output in proto.output]
+
+    return trace
+
+
+def _control(graph: Graph, node: Node) -> Sequence[str]:
+    """Scan, Loop or If; one with a constant condition is its branch."""
+    names = [name for name in ("body", "then_branch", "else_branch") if name in node.attrs]
+    if node.op == "If":
+        condition = graph.value(node.inputs[0])
+        if condition is not None:
+            return node.attrs["then_branch" if condition.all() else "else_branch"](graph, [])
+    kinds = [graph.types[name] for name in node.inputs if name]
+    if node.op == "Loop":
+        number, truth = Type(np.dtype(np.int64), ()), Type(np.dtype(bool), ())
+        kinds = [number, truth, *(graph.types[name] for name in node.inputs[2:])]
+    elif node.op == "Scan":
+        kinds = _slices(node, kinds)
+    else:
+        kinds = []
+    bodies: dict[str, Any] = {name: traced(graph, kinds, node.attrs[name]) for name in names}
+    attrs = node.attrs | bodies
+    return graph.emit(node.op, node.inputs, attrs, outputs=len(node.outputs), label=node.label)
+
+
+def _slices(node: Node, kinds: Sequence[Type]) -> list[Type]:
+    count = node.attrs["num_scan_inputs"]
+    read, found = kinds[len(kinds) - count :], list(kinds[: len(kinds) - count])
+    for kind, axis in zip(read, node.attrs.get("scan_input_axes") or [0] * count, strict=True):
+        shape = list(kind.shape or ())
+        del shape[axis]
+        found.append(Type(kind.dtype, tuple(shape)))
+    return found
 
 
 def _lowered(graph: Graph, node: Node) -> Sequence[str] | None:
@@ -125,6 +181,8 @@ def _domain(domain: str) -> str:
 def attribute_value(attribute: onnx.AttributeProto) -> Any:
     """The attribute as a plain Python value; tensors as arrays, bytes as text."""
     value = helper.get_attribute_value(attribute)
+    if isinstance(value, onnx.GraphProto):
+        return None
     if isinstance(value, onnx.TensorProto):
         return numpy_helper.to_array(value)
     if isinstance(value, bytes):
@@ -133,8 +191,6 @@ def attribute_value(attribute: onnx.AttributeProto) -> Any:
 
 
 def _constant(attrs: dict[str, Any]) -> Array:
-    import numpy as np
-
     (key, value), *_ = attrs.items()
     if key == "value":
         return np.asarray(value)
@@ -172,7 +228,10 @@ def _refuse_foreign(model: onnx.ModelProto, opset: int) -> None:
 
 
 def emittable(node: onnx.NodeProto, opset: int) -> bool:
-    """Whether a node is a standard operator without inner graphs, or written in such."""
+    """Whether a node, and those of its inner graphs, are standard operators, or written in such."""
+    if node.op_type in CONTROL and not _domain(node.domain):
+        inner = [n for a in node.attribute for n in a.g.node]
+        return all(emittable(n, opset) for n in inner)
     graphs = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
     if registry.lowering(node.op_type, _domain(node.domain)) is not None:
         return True

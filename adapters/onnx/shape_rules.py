@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pertcore.adapters.onnx import windows
+from pertcore.adapters.onnx import control_shapes, windows
 from pertcore.adapters.onnx.known import Known, Unknown, broadcast, normal_axis
 from pertcore.adapters.onnx.symbolic import Poly, product
 
@@ -287,6 +287,9 @@ RULES: dict[str, Callable[[Known], Any]] = {
     "ConvTranspose": windows.conv_transpose,
     "Resize": windows.resize,
     "Where": _where,
+    "Scan": control_shapes.scan,
+    "Loop": control_shapes.loop,
+    "If": control_shapes.branch,
     "Cast": _cast,
     "Shape": _shape_of,
     "Size": lambda _: [(np.int64, ())],

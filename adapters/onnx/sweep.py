@@ -30,6 +30,21 @@ class Activity:
 def analyse(graph: Graph, wrt: Sequence[str], outputs: Sequence[str]) -> Activity:
     """The differentiable part. Raises CapabilityError listing operators without a rule, or those
     that make the gradient zero everywhere."""
+    activity, stopped, relevant = _between(graph, wrt, outputs)
+    if not any(name in activity.values for name in outputs):
+        guilty = [n for n in stopped if any(name in relevant for name in n.outputs)]
+        raise CapabilityError(_nothing_flows(guilty, wrt, outputs))
+    return activity
+
+
+def flow(graph: Graph, wrt: Sequence[str], outputs: Sequence[str]) -> Activity:
+    """As `analyse`, where it may be that nothing flows."""
+    return _between(graph, wrt, outputs)[0]
+
+
+def _between(
+    graph: Graph, wrt: Sequence[str], outputs: Sequence[str]
+) -> tuple[Activity, list[Node], set[str]]:
     active, stopped = _reach(graph, wrt)
     relevant = set(outputs)
     nodes: list[Node] = []
@@ -37,15 +52,12 @@ def analyse(graph: Graph, wrt: Sequence[str], outputs: Sequence[str]) -> Activit
         if any(name in relevant for name in node.outputs):
             if any(name in active and name in relevant for name in node.outputs):
                 nodes.append(node)
-            relevant.update(node.inputs)
+            relevant.update(node.reads)
     nodes.reverse()
     unknown = [n for n in nodes if registry.fact(n.op, n.domain) == "unknown"]
     if unknown:
         raise CapabilityError(f"no derivative rule for {_listed(unknown)}; {ALTERNATIVE}")
-    if not any(name in active for name in outputs):
-        guilty = [n for n in stopped if any(name in relevant for name in n.outputs)]
-        raise CapabilityError(_nothing_flows(guilty, wrt, outputs))
-    return Activity(active & relevant, nodes)
+    return Activity(active & relevant, nodes), stopped, relevant
 
 
 def _reach(graph: Graph, wrt: Sequence[str]) -> tuple[set[str], list[Node]]:
@@ -53,8 +65,7 @@ def _reach(graph: Graph, wrt: Sequence[str]) -> tuple[set[str], list[Node]]:
     for node in graph.nodes:
         rule = registry.find(node.op, node.domain)
         flowing = [
-            name in active and (rule is None or rule.passes(i))
-            for i, name in enumerate(node.inputs)
+            name in active and (rule is None or rule.passes(i)) for i, name in enumerate(node.reads)
         ]
         if not any(flowing):
             continue
@@ -101,7 +112,7 @@ def reverse(
         view = View(op, node, activity.values)
         with blamed(node.op, node.label):
             found = rule.vjp(op, view, *cotangents)
-        for index, (name, cotangent) in enumerate(zip(node.inputs, _tuple(found))):
+        for index, (name, cotangent) in enumerate(zip(node.reads, _tuple(found))):
             if cotangent is not None and name in activity.values and rule.passes(index):
                 waiting.setdefault(name, []).append(cotangent)
     return [_total(waiting.get(name, [])) for name in wrt]
@@ -113,7 +124,7 @@ def forward(
     """J u for the tangents `seeds` of some values; None where nothing arrives."""
     tangents: dict[str, Tensor] = dict(seeds)
     for node in activity.nodes:
-        given = [tangents.get(name) for name in node.inputs]
+        given = [tangents.get(name) for name in node.reads]
         if all(tangent is None for tangent in given):
             continue
         rule = _rule(node, "jvp")

@@ -231,3 +231,14 @@ def _crossed(a: Any, b: Any, combine: Any) -> Any:
     """(A, S) with (B, T) to (A B, S T)."""
     made = combine(a[:, None, :, None], b[None, :, None, :])
     return made.reshape(a.shape[0] * b.shape[0], -1)
+
+
+@lower("Range")
+def number_range(op: Op, n: View) -> Tensor:
+    """start + i delta; how many there are is a step function."""
+    start, limit, delta = (op.resized(t, []) for t in n.i if t is not None)
+    if n.x.dtype.kind != "f":
+        return op.Range(start, limit, delta)
+    count = op.Max(op.Cast(op.Ceil((limit - start) / delta), to=7), op.const(0, np.int64))
+    places = op.Range(op.const(0, np.int64), count, op.const(1, np.int64))
+    return start + op.indicator(places, start) * delta
