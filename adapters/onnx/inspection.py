@@ -74,8 +74,12 @@ def inner_graphs(attribute: onnx.AttributeProto) -> list[onnx.GraphProto]:
 
 def _check_opsets(model: onnx.ModelProto) -> None:
     newest = onnx.defs.onnx_opset_version()
+    if not 0 <= model.ir_version < 2**31:
+        raise ModelError(f"the model has the format version {model.ir_version}")
     for entry in model.opset_import:
         top = newest if entry.domain in STANDARD else 2**31 - 1
+        if not isinstance(entry.domain, str):
+            raise ModelError(f"a name in the model is no text: {entry.domain!r}")
         if not 1 <= entry.version <= top:
             raise ModelError(
                 f"the model asks for opset {entry.version} of {entry.domain or 'ai.onnx'!r}: "
@@ -202,6 +206,7 @@ def _check_words(node: onnx.NodeProto) -> None:
 
 def _check_node(node: onnx.NodeProto, context: Any) -> None:
     """Operator, number of inputs and types of attributes, by ONNX's own schemas."""
+    _check_variadic(node, context.opset_imports.get("", 0))
     if any(inner_graphs(attribute) for attribute in node.attribute):
         return
     try:
@@ -209,6 +214,20 @@ def _check_node(node: onnx.NodeProto, context: Any) -> None:
     except Exception as error:
         reason = str(error).strip().split("\n")[0]
         raise ModelError(f"{_named(node)} is not valid ONNX: {reason}") from error
+
+
+def _check_variadic(node: onnx.NodeProto, opset: int) -> None:
+    """An input left out among any number of them brings ONNX Runtime down."""
+    if node.domain not in STANDARD or all(node.input):
+        return
+    try:
+        formal = onnx.defs.get_schema(node.op_type, opset, "").inputs
+    except onnx.defs.SchemaError:
+        return
+    variadic = onnx.defs.OpSchema.FormalParameterOption.Variadic
+    open_ended = bool(formal) and formal[-1].option == variadic
+    if open_ended and not all(node.input[len(formal) - 1 :]):
+        raise ModelError(f"{_named(node)} leaves out an input in the middle of many")
 
 
 def _named(node: onnx.NodeProto) -> str:

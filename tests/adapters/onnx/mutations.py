@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from tests.adapters.onnx import test_contrib, test_ml
+from tests.adapters.onnx.foreign_rows import built
 from tests.adapters.onnx.models import one_node, small_net
 from tests.adapters.onnx.rows import ROWS
 
@@ -16,6 +18,7 @@ REAL = (
     "vnncomp/reach_prob_density/onnx/vdp.onnx",
     "vnncomp/ml4acopf/onnx/14_ieee_ml4acopf.onnx",
 )
+FOREIGN = [*test_contrib.ROWS, *test_ml.ROWS]
 EXTREME = (-(2**63), -(2**31), -3, -1, 0, 1, 2, 3, 7, 255, 2**20, 2**31 - 1, 2**40, 2**63 - 1)
 OPERATORS = [*sorted({row.op for row in ROWS}), "Loop", "If", "LSTM", "Attention", "No"]
 
@@ -25,13 +28,15 @@ def data():
 
 
 def source(rng):
-    """A small net, a row's model, or a real file where the data are there."""
-    kind = rng.integers(4)
+    """A small net, an operator's row, or a real file where the data are there."""
+    kind = rng.integers(6)
     found = [data() / name for name in REAL if (data() / name).is_file()]
     if kind == 0 and found:
         return onnx.load(found[rng.integers(len(found))])
     if kind == 1:
         return small_net(batch=1 if rng.integers(2) else "N")
+    if kind == 2:
+        return built(FOREIGN[rng.integers(len(FOREIGN))])
     return one_node(ROWS[rng.integers(len(ROWS))], batch=1 if rng.integers(2) else "N")
 
 

@@ -223,3 +223,9 @@ def test_external_data_that_is_a_device(tmp_path):
     tensor.ClearField("raw_data")
     (tmp_path / "net.onnx").write_bytes(net.SerializeToString())
     refused(tmp_path / "net.onnx", "no file")
+
+
+def test_an_input_left_out_among_many():
+    """ONNX Runtime crashes on it."""
+    nodes = [helper.make_node("Max", ["x", "", "x"], ["y"])]
+    refused(model(nodes, [value("x", ["N", 2])], [value("y", None)]), "leaves out an input")
