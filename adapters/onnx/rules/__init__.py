@@ -1,6 +1,7 @@
 """The derivative rules, one file a family; importing this package fills the registry."""
 
 from pertcore.adapters.onnx.rules import (
+    attention,
     contrib,
     conv,
     elementwise,
@@ -17,6 +18,7 @@ from pertcore.adapters.onnx.rules import (
 )
 
 __all__ = [
+    "attention",
     "contrib",
     "conv",
     "elementwise",

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from tests.adapters.onnx import test_contrib, test_ml
+from tests.adapters.onnx import test_attention, test_contrib, test_ml
 from tests.adapters.onnx.foreign_rows import built
 from tests.adapters.onnx.models import one_node, small_net
 from tests.adapters.onnx.rows import ROWS
@@ -18,7 +18,7 @@ REAL = (
     "vnncomp/reach_prob_density/onnx/vdp.onnx",
     "vnncomp/ml4acopf/onnx/14_ieee_ml4acopf.onnx",
 )
-FOREIGN = [*test_contrib.ROWS, *test_ml.ROWS]
+FOREIGN = [*test_contrib.ROWS, *test_ml.ROWS, *test_attention.ROWS]
 EXTREME = (-(2**63), -(2**31), -3, -1, 0, 1, 2, 3, 7, 255, 2**20, 2**31 - 1, 2**40, 2**63 - 1)
 OPERATORS = [*sorted({row.op for row in ROWS}), "Loop", "If", "LSTM", "Attention", "No"]
 

@@ -8,6 +8,7 @@ from onnx import helper
 from pertcore.adapters.onnx import registry
 from pertcore.adapters.onnx.adapter import from_onnx
 from pertcore.errors import CapabilityError
+from tests.adapters.onnx import test_attention
 from tests.adapters.onnx.foreign_rows import check, foreign, numbers
 from tests.adapters.onnx.models import small_net
 from tests.adapters.onnx.rows import X
@@ -91,7 +92,7 @@ def test_as_onnx_runtime_runs_it(row):
 
 
 def test_every_lowered_operator_has_a_row():
-    tested = {row.op for row in ROWS}
+    tested = {row.op for row in (*ROWS, *test_attention.ROWS)}
     known = {name for domain, name in registry.LOWERED if domain == MICROSOFT}
     assert sorted(known - tested) == []
 
