@@ -16,10 +16,13 @@ from pertcore.adapters.onnx.linearization import (
     batch_axes,
 )
 from pertcore.adapters.onnx.load import load
+from pertcore.adapters.onnx.registry import STRAIGHT
 from pertcore.adapters.onnx.select import Choice, choose
 from pertcore.adapters.onnx.untouched import UserModel
 from pertcore.errors import CapabilityError, InputError
 from pertcore.oracle import Array, Calls, Linearization, Oracle
+
+ESTIMATE = "its gradients are straight-through estimates: roundings count as the identity"
 
 
 def from_onnx(
@@ -32,6 +35,7 @@ def from_onnx(
     threads: int | None = None,
     providers: Sequence[str] | None = None,
     finite_differences: bool = False,
+    straight_through: bool = False,
 ) -> Oracle:
     """Oracle of an ONNX model given as a path, bytes or ModelProto (float32 or float64).
 
@@ -39,7 +43,9 @@ def from_onnx(
     do not move; `input_shape` is the shape of one sample where the model leaves it open; `threads`
     is the number inside ONNX Runtime (None: its own choice), `providers` its execution providers
     (None: the CPU). With `finite_differences`, a model with an operator without a rule gets
-    difference quotients instead of an error, and says so.
+    difference quotients instead of an error, and says so. With `straight_through`, roundings count
+    as the identity, signs as a ramp, and quantised models as their real values within the range of
+    their type (Bengio, Leonard & Courville 2013); such an oracle is not "exact", and says so.
 
     Raises InputError for a wrong choice, ModelError for a broken file, CapabilityError for an
     operator without a derivative rule or a gradient that is zero everywhere.
@@ -47,7 +53,13 @@ def from_onnx(
     loaded = load(model)
     choice = choose(loaded, input=input, output=output, freeze=freeze, input_shape=input_shape)
     try:
-        return OnnxOracle(loaded, choice, threads=threads, providers=providers)
+        return OnnxOracle(
+            loaded,
+            choice,
+            threads=threads,
+            providers=providers,
+            straight_through=straight_through,
+        )
     except CapabilityError:
         if not finite_differences:
             raise
@@ -73,13 +85,24 @@ class OnnxOracle:
         *,
         threads: int | None = None,
         providers: Sequence[str] | None = None,
+        straight_through: bool = False,
     ) -> None:
         self._model, self._choice, self._providers = model, choice, providers
+        self._straight = straight_through
         self._user = UserModel(model, choice, threads=threads, providers=providers)
-        built = building.build(model, choice, self._user, threads=threads, providers=providers)
+        built = building.build(
+            model,
+            choice,
+            self._user,
+            threads=threads,
+            providers=providers,
+            straight=straight_through,
+        )
         self._user.open()
         self._engine, self.batch = built.engine, built.batch
-        self.notes, self.remarks = built.doubts, built.remarks
+        self._estimates = any(node.domain == STRAIGHT for node in built.engine.graph.nodes)
+        self.notes = (*built.doubts, *([ESTIMATE] if self._estimates else []))
+        self.remarks = built.remarks
         self.input_shape, self.output_shape = self._engine.input_shape, self._shape_of_output()
         self.dtype = choice.dtype
         self.calls = Calls()
@@ -95,6 +118,8 @@ class OnnxOracle:
 
     def _capabilities(self) -> frozenset[str]:
         found = {"vjp", "jvp", "take", "exact"} - set(self._engine.refusals)
+        if self._estimates:
+            found.discard("exact")
         if self.batch == "looped":
             return frozenset(found)
         try:
@@ -142,6 +167,10 @@ class OnnxOracle:
         """The same model on one thread, built once."""
         if self._quiet is None:
             self._quiet = OnnxOracle(
-                self._model, self._choice, threads=1, providers=self._providers
+                self._model,
+                self._choice,
+                threads=1,
+                providers=self._providers,
+                straight_through=self._straight,
             )
         return self._quiet

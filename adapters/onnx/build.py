@@ -42,6 +42,7 @@ def build(
     *,
     threads: int | None,
     providers: Sequence[str] | None,
+    straight: bool = False,
 ) -> Built:
     """Differentiates the model and settles how it carries a batch.
 
@@ -53,7 +54,7 @@ def build(
 
     def engine(dims: Sequence[int | Poly], *, lift: bool) -> Engine:
         shapes = {choice.input: dims}
-        primal = reemit(normal, opset, shapes, freeze=choice.freeze, lift=lift)
+        primal = reemit(normal, opset, shapes, freeze=choice.freeze, lift=lift, straight=straight)
         output = primal.values.get(choice.output)
         if output is None:
             raise CapabilityError(

@@ -11,6 +11,7 @@ from onnx import helper, numpy_helper
 
 from pertcore.adapters.onnx.graph import Graph
 from pertcore.adapters.onnx.nodes import Body, Node, Type, every_node, live_nodes
+from pertcore.adapters.onnx.registry import STRAIGHT
 from pertcore.adapters.onnx.symbolic import Poly
 
 IR_VERSION = 10
@@ -24,7 +25,7 @@ def node_proto(node: Node, names: Mapping[str, str] | None = None) -> onnx.NodeP
         node.op,
         [names.get(name, name) for name in node.inputs],
         [names.get(name, name) for name in node.outputs],
-        domain=node.domain or None,
+        domain=None if node.domain in ("", STRAIGHT) else node.domain,
     )
     proto.attribute.extend(_attribute(key, value) for key, value in node.attrs.items())
     return proto
@@ -110,7 +111,7 @@ def export(
         [helper.make_value_info(name, type_proto(graph.types[value])) for name, value in outputs],
         [numpy_helper.from_array(graph.constants[name], name) for name in used],
     )
-    domains = {node.domain for node in kept} - {""}
+    domains = {node.domain for node in kept} - {"", STRAIGHT}
     imports = [helper.make_opsetid("", graph.opset)] + [helper.make_opsetid(d, 1) for d in domains]
     model = helper.make_model(body, opset_imports=imports, producer_name=PRODUCER, doc_string=doc)
     model.ir_version = IR_VERSION

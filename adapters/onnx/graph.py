@@ -35,6 +35,7 @@ class Graph:
     inputs: list[str] = field(default_factory=list)
     local: set[str] = field(default_factory=set)
     opset: int = 18
+    straight: bool = False
     types: dict[str, Type] = field(default_factory=dict)
     constants: dict[str, Array] = field(default_factory=dict)
     known: dict[str, Array] = field(default_factory=dict)
@@ -52,6 +53,7 @@ class Graph:
             parent=self,
             inner=inner,
             opset=self.opset,
+            straight=self.straight,
             types=self.types,
             constants=self.constants,
             known=self.known,

@@ -42,14 +42,16 @@ def reemit(
     *,
     freeze: Mapping[str, Array],
     lift: bool = False,
+    straight: bool = False,
 ) -> Primal:
     """Emits a normalised model. `shapes` holds the inputs that stay inputs and their dimensions;
-    `freeze` the others. With `lift`, reshapes written for a batch of one carry the batch N.
+    `freeze` the others. With `lift`, reshapes written for a batch of one carry the batch N; with
+    `straight`, roundings and quantisation get straight-through estimates.
 
     Raises CapabilityError naming every operator that cannot be emitted, and the alternative.
     """
     _refuse_foreign(model, opset)
-    graph = Graph(opset=opset)
+    graph = Graph(opset=opset, straight=straight)
     values: dict[str, str] = {}
     types = {value.name: value.type.tensor_type.elem_type for value in model.graph.input}
     for name, shape in shapes.items():
@@ -154,6 +156,8 @@ def _slices(node: Node, kinds: Sequence[Type]) -> list[Type]:
 
 def _lowered(graph: Graph, node: Node) -> Sequence[str] | None:
     write = registry.lowering(node.op, node.domain)
+    if graph.straight and not node.domain:
+        write = registry.lowering(node.op, registry.STRAIGHT) or write
     found = write(Op(graph), View(Op(graph), node, set())) if write is not None else None
     if found is None:
         return None

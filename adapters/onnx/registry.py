@@ -15,6 +15,8 @@ from pertcore.errors import CapabilityError
 
 Fact = Literal["rule", "zero", "unknown"]
 Formula = Callable[..., Any]
+# A domain of ONNX's operators in all but the derivative, which is a straight-through estimate.
+STRAIGHT = "straight"
 
 
 @dataclass(frozen=True)

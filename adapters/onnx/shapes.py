@@ -9,6 +9,7 @@ import numpy as np
 from pertcore.adapters.onnx import bounds
 from pertcore.adapters.onnx.known import Known, Unknown
 from pertcore.adapters.onnx.nodes import Node, Type
+from pertcore.adapters.onnx.registry import STRAIGHT
 from pertcore.adapters.onnx.shape_rules import RULES
 from pertcore.adapters.onnx.symbolic import Poly, symbol
 from pertcore.errors import ModelError
@@ -26,7 +27,7 @@ def infer(graph: Graph, node: Node) -> list[Type]:
 
 
 def _inferred(graph: Graph, node: Node) -> list[Type]:
-    rule = RULES.get(node.op) if not node.domain else None
+    rule = RULES.get(node.op) if node.domain in ("", STRAIGHT) else None
     if rule is not None:
         try:
             known = Known(graph, node)

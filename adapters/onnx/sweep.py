@@ -83,7 +83,8 @@ def _nothing_flows(guilty: Sequence[Node], wrt: Sequence[str], outputs: Sequence
     return (
         f"the gradient is identically zero: from {', '.join(wrt)} to {', '.join(outputs)} every "
         f"path leads through {_listed(guilty)}; choose an output before it, or "
-        "finite_differences=True with a step that crosses it"
+        "finite_differences=True with a step that crosses it, or straight_through=True, which "
+        "estimates the derivative of roundings, signs and quantisation"
     )
 
 

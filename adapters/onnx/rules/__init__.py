@@ -15,6 +15,7 @@ from pertcore.adapters.onnx.rules import (
     reduction,
     resize,
     still,
+    straight,
 )
 
 __all__ = [
@@ -32,4 +33,5 @@ __all__ = [
     "reduction",
     "resize",
     "still",
+    "straight",
 ]

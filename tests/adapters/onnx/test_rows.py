@@ -16,7 +16,7 @@ CLOSE = {"reference": 2e-4, "ort": 3e-2}
 def test_every_registered_rule_has_a_row():
     assert rules is not None
     tested = {row.op for row in ROWS} | ELSEWHERE
-    assert sorted(op for _, op in registry.RULES if op not in tested) == []
+    assert sorted(op for domain, op in registry.RULES if not domain and op not in tested) == []
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
