@@ -237,6 +237,20 @@ class Op:
         """A function that acts on every sample of a batch, on all (co)tangents at once."""
         return self.unfold(function(self.fold(t)))
 
+    def scan(
+        self,
+        step: Callable[..., Sequence[Tensor]],
+        states: Sequence[Tensor],
+        slices: Sequence[Tensor],
+        backwards: int,
+    ) -> list[Tensor]:
+        """step(op, *states, *slices) -> states and one output, along the first axis of `slices`:
+        the last states, and the outputs stacked as the slices lie."""
+        from pertcore.adapters.onnx.control import Slices, emit_scan
+
+        read = [Slices(t, 0, backwards) for t in slices]
+        return emit_scan(self, step, states, read, [(0, backwards)])
+
     def above(self, x: Tensor, bound: float) -> Tensor:
         """1 where x > bound, else 0, in the form that keeps ONNX Runtime's blocked layout."""
         return masks.above(self, x, bound)

@@ -191,7 +191,9 @@ def attribute_value(attribute: onnx.AttributeProto) -> Any:
         return numpy_helper.to_array(value)
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
-    return value if isinstance(value, int | float) else list(value)
+    if isinstance(value, int | float):
+        return value
+    return [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in value]
 
 
 def _constant(attrs: dict[str, Any]) -> Array:
