@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 
 from pertcore.adapters.onnx.engine import Engine
-from pertcore.adapters.onnx.foreign import adopted
+from pertcore.adapters.onnx.foreign import adopted, pruned
 from pertcore.adapters.onnx.normalise import main_opset, normalise
 from pertcore.adapters.onnx.reemit import BATCH, reemit
 from pertcore.adapters.onnx.select import Choice
@@ -49,7 +49,7 @@ def build(
     Raises CapabilityError where a rule is missing, the gradient is zero, or the batch is fixed at
     another number than one.
     """
-    normal, opset = normalise(adopted(model, choice.output, main_opset(model)))
+    normal, opset = normalise(adopted(pruned(model, choice.output), main_opset(model)))
     remarks = (f"the graphs need opset {opset}",) if opset > 18 else ()
 
     def engine(dims: Sequence[int | Poly], *, lift: bool) -> Engine:

@@ -27,24 +27,32 @@ def misplaced(node: onnx.NodeProto, opset: int) -> bool:
     return False
 
 
-def adopted(model: onnx.ModelProto, output: str, opset: int) -> onnx.ModelProto:
-    """The part of the model that `output` needs, with ONNX Runtime's operators in its domain."""
-    nodes = list(model.graph.node)
-    kept = needed(nodes, output)
-    if len(kept) == len(nodes) and not any(misplaced(node, opset) for node in nodes):
+def adopted(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    """The model with ONNX Runtime's own operators in its own domain."""
+    if not any(misplaced(node, opset) for node in model.graph.node):
         return model
     made = onnx.ModelProto()
     made.CopyFrom(model)
-    del made.graph.node[:]
-    made.graph.node.extend(kept)
-    outputs = [value for value in model.graph.output if value.name == output]
-    del made.graph.output[:]
-    made.graph.output.extend(outputs)
     for node in made.graph.node:
         if misplaced(node, opset):
             node.domain = RUNTIME
     if RUNTIME not in {entry.domain for entry in made.opset_import}:
         made.opset_import.append(onnx.helper.make_opsetid(RUNTIME, 1))
+    return made
+
+
+def pruned(model: onnx.ModelProto, output: str) -> onnx.ModelProto:
+    """The part of the model that one of its outputs needs; the rest is neither judged nor run."""
+    kept = needed(model.graph.node, output)
+    if len(kept) == len(model.graph.node):
+        return model
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    outputs = [value for value in model.graph.output if value.name == output]
+    del made.graph.node[:]
+    made.graph.node.extend(kept)
+    del made.graph.output[:]
+    made.graph.output.extend(outputs)
     return made
 
 

@@ -1,4 +1,4 @@
-"""The user's own model, as it is: the judge of every result."""
+"""The user's own model, as it is up to the chosen output: the judge of every result."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from pertcore.adapters.onnx.foreign import pruned
 from pertcore.adapters.onnx.normalise import main_opset, normalise
 from pertcore.adapters.onnx.select import Choice
 from pertcore.adapters.onnx.sessions import CPU, open_session
@@ -38,8 +39,9 @@ class UserModel:
         """Loads the model. Raises ModelError where ONNX Runtime refuses it."""
         if self._session is not None:
             return
-        old = main_opset(self._model) < OLDEST_OPSET
-        model = normalise(self._model)[0] if old else self._model
+        model = pruned(self._model, self._choice.output)
+        if main_opset(model) < OLDEST_OPSET:
+            model = normalise(model)[0]
         self._session = open_session(model, self._threads, self._providers)
 
     def __call__(self, x: Array) -> Array:

@@ -229,3 +229,13 @@ def test_an_input_left_out_among_many():
     """ONNX Runtime crashes on it."""
     nodes = [helper.make_node("Max", ["x", "", "x"], ["y"])]
     refused(model(nodes, [value("x", ["N", 2])], [value("y", None)]), "leaves out an input")
+
+
+def test_what_the_output_does_not_need_is_not_run():
+    """A bomb beside the path neither goes off nor stands in the way."""
+    sides = weight("s", np.array([2**31, 2**31]))
+    nodes = [helper.make_node("Relu", ["x"], ["y"]), node("ConstantOfShape", ["s"])]
+    outputs = [value("y", None), value("big", None)]
+    net = model(nodes, [value("x", ["N", 2])], outputs, [sides])
+    oracle = from_onnx(net, output="y", threads=1)
+    np.testing.assert_array_equal(oracle(np.array([[-1.0, 2.0]], np.float32)), [[0, 2]])
