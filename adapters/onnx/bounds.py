@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 # Entries of one tensor for a batch of one; of all tensors that no input has a part in; of a sample.
 LARGEST_TENSOR, ALL_FIXED, LARGEST_SAMPLE = 1 << 28, 1 << 28, 1 << 25
+MOST_TURNS = 1 << 20
 
 # What Python, NumPy and ONNX raise when a node does not fit together.
 TROUBLE = (
@@ -78,6 +79,21 @@ def spend(graph: Graph, node: Node, kinds: Sequence[Type]) -> None:
             f"{node.op} {node.label!r}: the model makes {graph.spent[0]:.3g} numbers before it "
             "has seen an input; at most 2^28 are taken"
         )
+
+
+def check_turns(graph: Graph, node: Node) -> None:
+    """Raises ModelError for a Loop that no condition ends, after a million turns or never."""
+    body = node.attrs["body"]
+    going = body.outputs[0]
+    always = graph.constants.get(going)
+    endless = going == body.graph.inputs[1] or (always is not None and bool(always.all()))
+    start = graph.constants.get(node.inputs[1]) if len(node.inputs) > 1 else None
+    if not endless or (start is not None and not start.all()):
+        return
+    turns = graph.constants.get(node.inputs[0])
+    if not node.inputs[0] or (turns is not None and turns.size and turns.max() > MOST_TURNS):
+        number = "without an end" if turns is None else f"{turns.max()} times"
+        raise ModelError(f"Loop {node.label!r} turns {number}: at most 2^20 turns are taken")
 
 
 def check_sample(name: str, dims: Sequence[int | Poly]) -> None:

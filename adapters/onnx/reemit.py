@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from onnx import helper, numpy_helper
 
 from pertcore.adapters.onnx import expansion, lifting, registry
 from pertcore.adapters.onnx import foreign as foreign_operators
-from pertcore.adapters.onnx.bounds import blamed
+from pertcore.adapters.onnx.bounds import blamed, check_turns
 from pertcore.adapters.onnx.control import traced
 from pertcore.adapters.onnx.graph import Graph
 from pertcore.adapters.onnx.nodes import Node, Type
@@ -141,6 +141,8 @@ def _control(graph: Graph, node: Node) -> Sequence[str]:
         kinds = []
     bodies: dict[str, Any] = {name: traced(graph, kinds, node.attrs[name]) for name in names}
     attrs = node.attrs | bodies
+    if node.op == "Loop":
+        check_turns(graph, replace(node, attrs=attrs))
     return graph.emit(node.op, node.inputs, attrs, outputs=len(node.outputs), label=node.label)
 
 

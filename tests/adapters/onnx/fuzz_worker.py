@@ -17,10 +17,10 @@ from tests.adapters.onnx.mutations import mutated
 MEMORY, LARGE = 2 << 30, 1 << 18
 
 
-def verdict(content):
+def verdict(content, straight=False):
     """The name of the refusal, "right", or what is wrong."""
     try:
-        oracle = from_onnx(content, threads=1)
+        oracle = from_onnx(content, threads=1, straight_through=straight)
         rng = np.random.default_rng(0)
         n = 2 if np.prod(oracle.input_shape) < LARGE else 1
         x = rng.random((n, *oracle.input_shape), np.float32).astype(oracle.dtype)
@@ -45,6 +45,8 @@ def judged(lin, u, v):
     left = np.sum(v * pushed, dtype=np.float64)
     right = np.sum(pulled * u, dtype=np.float64)
     size = np.linalg.norm(v) * np.linalg.norm(pushed) + np.linalg.norm(pulled) * np.linalg.norm(u)
+    if not np.isfinite(left - right):
+        return "not finite"
     fits = abs(left - right) <= 1e-3 * size + 1e-6
     return "right" if fits else f"wrong: {left} is not {right}"
 
@@ -57,7 +59,7 @@ def main():
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for line in sys.stdin:
         number, seed = json.loads(line)
-        answer = verdict(mutated(number, seed))
+        answer = verdict(mutated(number, seed), straight=bool(number % 2))
         sys.stdout.write(json.dumps([number, answer]) + "\n")
         sys.stdout.flush()
 

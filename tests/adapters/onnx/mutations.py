@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from tests.adapters.onnx import test_attention, test_contrib, test_ml
+from tests.adapters.onnx import test_attention, test_contrib, test_control, test_ml, test_straight
 from tests.adapters.onnx.foreign_rows import built
 from tests.adapters.onnx.models import one_node, small_net
 from tests.adapters.onnx.rows import ROWS
@@ -18,6 +18,8 @@ REAL = (
     "vnncomp/reach_prob_density/onnx/vdp.onnx",
     "vnncomp/ml4acopf/onnx/14_ieee_ml4acopf.onnx",
 )
+NESTED = list(test_control.MODELS.values())
+QUANTISED = [test_straight.qdq()[0], test_straight.qlinear(), test_straight.dynamic()[0]]
 FOREIGN = [*test_contrib.ROWS, *test_ml.ROWS, *test_attention.ROWS]
 EXTREME = (-(2**63), -(2**31), -3, -1, 0, 1, 2, 3, 7, 255, 2**20, 2**31 - 1, 2**40, 2**63 - 1)
 OPERATORS = [*sorted({row.op for row in ROWS}), "Loop", "If", "LSTM", "Attention", "No"]
@@ -29,13 +31,16 @@ def data():
 
 def source(rng):
     """A small net, an operator's row, or a real file where the data are there."""
-    kind = rng.integers(6)
+    kind = rng.integers(8)
     found = [data() / name for name in REAL if (data() / name).is_file()]
     if kind == 0 and found:
         return onnx.load(found[rng.integers(len(found))])
     if kind == 1:
         return small_net(batch=1 if rng.integers(2) else "N")
-    if kind == 2:
+    if kind in (2, 3):
+        models = NESTED if kind == 2 else QUANTISED
+        return onnx.ModelProto.FromString(pick(rng, models).SerializeToString())
+    if kind == 4:
         return built(FOREIGN[rng.integers(len(FOREIGN))])
     return one_node(ROWS[rng.integers(len(ROWS))], batch=1 if rng.integers(2) else "N")
 
@@ -48,7 +53,7 @@ def mutated(number, seed=0):
     if kind >= 2:
         for _ in range(rng.integers(1, 4)):
             edit = EDITS[rng.integers(len(EDITS))]
-            edit(rng, model.graph, model)
+            edit(rng, pick(rng, graphs(model.graph)), model)
         return model.SerializeToString()
     content = bytearray(model.SerializeToString())
     if kind == 0:
@@ -60,6 +65,12 @@ def mutated(number, seed=0):
         place = place if rng.integers(2) else len(content) - 1 - place
         content[place] ^= 1 << int(rng.integers(8))
     return bytes(content)
+
+
+def graphs(graph):
+    """The graph, and those inside it."""
+    inner = [a.g for node in graph.node for a in node.attribute if a.HasField("g")]
+    return [graph, *(deeper for g in inner for deeper in graphs(g))]
 
 
 def pick(rng, things):

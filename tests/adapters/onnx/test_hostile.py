@@ -239,3 +239,24 @@ def test_what_the_output_does_not_need_is_not_run():
     net = model(nodes, [value("x", ["N", 2])], outputs, [sides])
     oracle = from_onnx(net, output="y", threads=1)
     np.testing.assert_array_equal(oracle(np.array([[-1.0, 2.0]], np.float32)), [[0, 2]])
+
+
+@pytest.mark.parametrize("turns", [2**40, None])
+def test_a_loop_without_an_end(turns):
+    truth = TensorProto.BOOL
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["c"], ["d"]), helper.make_node("Sin", ["h"], ["k"])],
+        "body",
+        [value("i", [], TensorProto.INT64), value("c", [], truth), value("h", ["N", 2])],
+        [value("d", [], truth), value("k", ["N", 2])],
+    )
+    given = ["" if turns is None else "m", "go", "x"]
+    weights = [weight("go", np.array(True))]
+    weights += [] if turns is None else [weight("m", np.array(turns))]
+    net = model(
+        [helper.make_node("Loop", given, ["y"], body=body)],
+        [value("x", ["N", 2])],
+        [value("y", ["N", 2])],
+        weights,
+    )
+    refused(net, "Loop.*2^20 turns".replace("^", r"\^"))
