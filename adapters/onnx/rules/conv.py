@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pertcore.adapters.onnx.op import Op, Tensor, View
-from pertcore.adapters.onnx.registry import jvp, refusal, vjp
+from pertcore.adapters.onnx.registry import jvp, lower, refusal, vjp
 from pertcore.adapters.onnx.symbolic import Poly
 from pertcore.adapters.onnx.windows import explicit_pads, spatial
 
@@ -29,14 +29,36 @@ def conv_jvp(op: Op, n: View, t: Tensor, *_: Any) -> Tensor:
     return op.batched(lambda s: emit(s, n.b, **n.node.attrs), t)
 
 
+@lower("ConvTranspose")
+def conv_transpose_pads(op: Op, n: View) -> Tensor | None:
+    """A wanted output size, or SAME, as the pads it stands for."""
+    mode, wanted = n.attr("auto_pad", "NOTSET"), n.attr("output_shape")
+    if not wanted and mode not in ("SAME_UPPER", "SAME_LOWER"):
+        return None
+    kernel, sizes = _kernel(n), n.x.shape[2:]
+    strides, _, extents = spatial(n.node.attrs, kernel)
+    rank = len(kernel)
+    if any(isinstance(size, Poly) for size in sizes):
+        raise refusal(n, 0)
+    goal = list(wanted or [s * t for s, t in zip(sizes, strides, strict=True)])[-rank:]
+    extra = list(n.attr("output_padding") or [0] * rank)
+    total = [strides[i] * (sizes[i] - 1) + extra[i] + extents[i] - goal[i] for i in range(rank)]
+    grown = [max(-t, 0) for t in total]
+    total = [max(t, 0) for t in total]
+    low = [t // 2 if mode == "SAME_UPPER" else t - t // 2 for t in total]
+    high = [t - b for t, b in zip(total, low, strict=True)]
+    attrs = {k: v for k, v in n.node.attrs.items() if k not in ("auto_pad", "output_shape")}
+    attrs["pads"] = [*low, *high]
+    attrs["output_padding"] = [e + m for e, m in zip(extra, grown, strict=True)]
+    return op.ConvTranspose(*n.i, **attrs)
+
+
 @vjp("ConvTranspose")
 def conv_transpose_vjp(op: Op, n: View, g: Tensor) -> list[Tensor | None]:
     """The convolution with the same weights; sizes match since output_padding < stride."""
     _weights_are_fixed(n)
     strides, dilations, _ = spatial(n.node.attrs, _kernel(n))
     sizes, rank = n.x.shape[2:], n.x.rank - 2
-    if n.attr("output_shape") or n.attr("auto_pad", "NOTSET") not in ("NOTSET", "VALID", ""):
-        raise refusal(n, 0)
     pads = explicit_pads(n.node.attrs, sizes, _kernel(n))
     attrs = {"strides": strides, "dilations": dilations, "group": n.attr("group", 1)}
 

@@ -10,14 +10,20 @@ import math
 from typing import Any
 
 from pertcore.adapters.onnx.op import Op, Tensor, View
-from pertcore.adapters.onnx.registry import elementwise, elementwise_each, refusal
+from pertcore.adapters.onnx.registry import elementwise, elementwise_each
 
 
 def _dropout(op: Op, n: View, t: Tensor) -> Tensor:
-    training = n.input(2)
-    if training is not None and (training.value is None or training.value.any()):
-        raise refusal(n, 0)
-    return t
+    """In training, the mask that the model itself drew."""
+    training, ratio = n.input(2), n.input(1)
+    if training is None or (training.value is not None and not training.value.any()):
+        return t
+    kept = op.indicator(n.second_output(), t)
+    scale = 2.0 if ratio is None else 1.0 / (1.0 - ratio)
+    drawn = t * kept * scale
+    if training.value is None:
+        return op.Where(training, drawn, t)
+    return drawn
 
 
 def _leaky(op: Op, n: View, t: Tensor, slope: Any, x: Tensor) -> Tensor:

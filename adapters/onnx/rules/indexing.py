@@ -54,42 +54,64 @@ def topk_jvp(op: Op, n: View, t: Tensor, *_: Any) -> Tensor:
     return op.GatherElements(t, op.lead_index(n.o[1]), axis=n.axis(default=-1))
 
 
-@vjp("ScatterElements", still=(1,))
-def scatter_elements_vjp(op: Op, n: View, g: Tensor) -> list[Tensor | None]:
+@vjp("ScatterElements ScatterND", still=(1,))
+def scatter_vjp(op: Op, n: View, g: Tensor) -> list[Tensor | None]:
     """Overwritten entries of the data get nothing; what was written gets theirs."""
-    index, axis = op.lead_index(n.b), n.axis()
-    back = op.GatherElements(g, index, axis=axis)
-    if _adds(n):
-        return [g, None, back]
-    nothing = op.zeros(n.b.shape, g.dtype)
-    return [op.ScatterElements(g, index, nothing, axis=axis), None, back]
+    if n.attr("reduction", "none") == "none":
+        nothing = op.zeros(n.i[2].shape, g.dtype)  # type: ignore[union-attr]
+        return [_written(op, n, g, nothing, "none"), None, _looked_up(op, n, g)]
+    data, updates = _shares(n)
+    return [_scaled(g, data), None, _scaled(_looked_up(op, n, g), updates)]
 
 
-@jvp("ScatterElements")
-def scatter_elements_jvp(op: Op, n: View, *tangents: Tensor | None) -> Tensor:
+@jvp("ScatterElements ScatterND")
+def scatter_jvp(op: Op, n: View, *tangents: Tensor | None) -> Tensor:
     data, updates = _both(op, n, tangents)
-    mode = n.attr("reduction", "none")
-    index = op.lead_index(n.b)
-    _adds(n)
-    return op.ScatterElements(data, index, updates, axis=n.axis(), reduction=mode)
+    if n.attr("reduction", "none") == "none":
+        return _written(op, n, data, updates, "none")
+    first, second = _shares(n)
+    return _written(op, n, _scaled(data, first), _scaled(updates, second), "add")
 
 
-@vjp("ScatterND", still=(1,))
-def scatter_nd_vjp(op: Op, n: View, g: Tensor) -> list[Tensor | None]:
-    last = op.lead_last(g)
-    back = op.lead_first(op.GatherND(last, n.b))
-    if _adds(n):
-        return [g, None, back]
-    nothing = op.lead_last(op.zeros(n.i[2].shape, g.dtype))  # type: ignore[union-attr]
-    return [op.lead_first(op.ScatterND(last, n.b, nothing)), None, back]
+def _written(op: Op, n: View, data: Tensor, updates: Tensor, reduction: str) -> Tensor:
+    if n.kind == "ScatterElements":
+        index = op.lead_index(n.b)
+        return op.ScatterElements(data, index, updates, axis=n.axis(), reduction=reduction)
+    last = (op.lead_last(data), op.lead_last(updates))
+    return op.lead_first(op.ScatterND(last[0], n.b, last[1], reduction=reduction))
 
 
-@jvp("ScatterND")
-def scatter_nd_jvp(op: Op, n: View, *tangents: Tensor | None) -> Tensor:
-    data, updates = (op.lead_last(t) for t in _both(op, n, tangents))
-    _adds(n)
-    made = op.ScatterND(data, n.b, updates, reduction=n.attr("reduction", "none"))
-    return op.lead_first(made)
+def _looked_up(op: Op, n: View, t: Tensor) -> Tensor:
+    if n.kind == "ScatterElements":
+        return op.GatherElements(t, op.lead_index(n.b), axis=n.axis())
+    return op.lead_first(op.GatherND(op.lead_last(t), n.b))
+
+
+def _scaled(t: Tensor, factor: Tensor | None) -> Tensor:
+    return t if factor is None else t * factor
+
+
+def _shares(n: View) -> tuple[Tensor | None, Tensor | None]:
+    """dy / d data and dy / d updates, None for one: extremes share ties, products leave one out."""
+    mode = n.attr("reduction")
+    if mode == "add":
+        return None, None
+    op, data, updates = Op(n.op.graph), n.i[0], n.i[2]
+    assert data is not None and updates is not None
+    if mode == "mul":
+        none, no = (
+            op.indicator(op.Equal(data, 0.0), data),
+            op.indicator(op.Equal(updates, 0.0), data),
+        )
+        zeros = _written(op, n, none, no, "add")
+        whole = _written(op, n, data + none, updates + no, "mul")
+        others = _looked_up(op, n, whole) / (updates + no)
+        alone = op.indicator(op.Equal(_looked_up(op, n, zeros), no), data)
+        return whole / (data + none) * op.indicator(op.Equal(zeros, none), data), others * alone
+    kept = op.indicator(op.Equal(data, n.y), data)
+    came = op.indicator(op.Equal(updates, _looked_up(op, n, n.y)), data)
+    ties = _written(op, n, kept, came, "add")
+    return kept / ties, came / _looked_up(op, n, ties)
 
 
 @vjp("GatherND", still=(1,))
@@ -114,9 +136,12 @@ def _both(op: Op, n: View, tangents: Sequence[Tensor | None]) -> tuple[Tensor, T
     return first, second
 
 
-def _adds(n: View) -> bool:
-    """Whether the node adds; else it overwrites. Other reductions have no rule."""
-    mode = n.attr("reduction", "none")
-    if mode not in ("none", "add"):
-        raise refusal(n, 2)
-    return mode == "add"
+@vjp("ReverseSequence", still=(1,))
+def reverse_sequence_vjp(op: Op, n: View, g: Tensor) -> list[Tensor | None]:
+    """A permutation that is its own inverse."""
+    return [op.lead_first(op.ReverseSequence(op.lead_last(g), n.b, **n.node.attrs))]
+
+
+@jvp("ReverseSequence")
+def reverse_sequence_jvp(op: Op, n: View, t: Tensor, *_: Any) -> Tensor:
+    return op.lead_first(op.ReverseSequence(op.lead_last(t), n.b, **n.node.attrs))

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from pertcore.adapters.onnx.op import Op, Tensor, View
 from pertcore.adapters.onnx.registry import jvp, refusal, vjp
+
+# The cofactors take n^2 determinants of n - 1 rows.
+LARGEST_DETERMINANT = 16
 
 
 def _turned(op: Op, matrix: Tensor) -> Tensor:
@@ -142,3 +147,29 @@ def _einsum(op: Op, terms: Sequence[str], result: str, operands: Sequence[Tensor
     lead = "" if op.lead is None else next(c for c in "zyxwvutsrqponmlkjihgfedcba" if c not in used)
     equation = f"{','.join([lead + terms[0], *terms[1:]])}->{lead}{result}"
     return op.Einsum(*operands, equation=equation)
+
+
+@vjp("Det")
+def det_vjp(op: Op, n: View, g: Tensor) -> list[Tensor | None]:
+    """Jacobi 1841: d det / dX is the matrix of cofactors, which exists where X is singular too."""
+    return [op.reshape(g, [*n.y.shape, 1, 1]) * _cofactors(op, n)]
+
+
+@jvp("Det")
+def det_jvp(op: Op, n: View, t: Tensor) -> Tensor:
+    return op.ReduceSum(t * _cofactors(op, n), [-2, -1], keepdims=0)
+
+
+def _cofactors(op: Op, n: View) -> Tensor:
+    """(-1)^(i+j) times the determinant without row i and column j."""
+    size = n.x.shape[-1]
+    if not isinstance(size, int) or size > LARGEST_DETERMINANT:
+        raise refusal(n, 0)
+    if size == 1:
+        return op.const(np.ones((1, 1)), n.x.dtype)
+    rest = [[k for k in range(size) if k != i] for i in range(size)]
+    index = np.array([[[[r * size + c for c in q] for r in p] for q in rest] for p in rest])
+    flat = op.resized(n.x, [*n.x.shape[:-2], size * size])
+    minors = op.Det(op.Gather(flat, index, axis=n.x.rank - 2))
+    signs = (-1.0) ** np.add.outer(np.arange(size), np.arange(size))
+    return op.reshaped_type(minors, n.x.shape) * op.const(signs, n.x.dtype)

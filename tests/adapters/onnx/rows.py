@@ -109,6 +109,8 @@ REDUCTIONS = [
 LINEAR = [
     Row("Gemm", (4,), (X, numbers(4, 3), numbers(3)), {"alpha": 0.7, "beta": 1.3}),
     Row("Gemm", (4,), (X, numbers(3, 4)), {"transB": 1}),
+    Row("Det", (3, 3), judge="ort"),
+    Row("Det", (2, 4, 4), judge="ort"),
     Row("MatMul", (3, 4), (X, numbers(4, 5))),
     Row("MatMul", (3, 4), (numbers(2, 3), X)),
     Row("MatMul", (3, 4), (X, numbers(4))),
@@ -210,6 +212,11 @@ WINDOWED = [
     conv("ConvTranspose", (4, 5, 6), (4, 3, 3, 3), numbers(3), strides=[2, 2]),
     conv("ConvTranspose", (4, 5, 6), (4, 2, 3, 3), group=2, pads=[1, 1, 1, 1], judge="ort"),
     conv("ConvTranspose", (4, 5, 6), (4, 3, 3, 3), strides=[2, 2], output_padding=[1, 1]),
+    conv("ConvTranspose", (4, 5, 6), (4, 3, 3, 3), strides=[2, 2], auto_pad="SAME_UPPER"),
+    conv("ConvTranspose", (4, 5, 6), (4, 3, 3, 3), strides=[2, 2], auto_pad="SAME_LOWER"),
+    conv(
+        "ConvTranspose", (4, 5, 6), (4, 3, 3, 3), strides=[2, 2], output_shape=[10, 12], judge="ort"
+    ),
     Row("GlobalAveragePool", (3, 4, 5)),
     Row("GlobalMaxPool", (3, 4, 5)),
     Row("AveragePool", (3, 4, 6), attrs={"kernel_shape": [2, 3], "strides": [2, 3]}),
@@ -293,6 +300,6 @@ ROWS = [
 ]
 # Their indices name the sample too, so they need models of their own, in test_indexing; others are
 # tested on ONNX's own cases, in test_node_cases.
-CASES = {"Range", "OneHot", "Unique", "TensorScatter", "MaxUnpool"}
+CASES = {"ReverseSequence", "Range", "OneHot", "Unique", "TensorScatter", "MaxUnpool"}
 CASES |= {"RNN", "GRU", "LSTM", "Scan", "Loop", "If"}
 ELSEWHERE = CASES | {"GatherElements", "GatherND", "ScatterND", "ScatterElements"}

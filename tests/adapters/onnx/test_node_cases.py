@@ -14,12 +14,16 @@ from tests.adapters.onnx.node_cases import Case, cases, check
 FULL = bool(os.environ.get("PERTCORE_FULL"))
 SAMPLE = 300
 # Cases of the whole collection that pass, at least: a rule that is lost shows here.
-PASSED = 1042
+PASSED = 1070
 # name -> why no derivative of it can be judged
 EXCEPTIONS = {
     "test_acosh_example": "at x = 1 the derivative is infinite",
     "test_maxunpool_export_with_output_shape": "ONNX Runtime reads the indices in another shape",
     "test_resize_downsample_scales_linear_align_corners": "ONNX Runtime rounds scales otherwise",
+    "test_training_dropout": "random",
+    "test_training_dropout_mask": "random",
+    "test_training_dropout_default": "random",
+    "test_training_dropout_default_mask": "random",
     "test_resize_downsample_scales_cubic_align_corners": "ONNX Runtime rounds scales otherwise",
 }
 NOT_DIFFERENTIABLE = ("identically zero", "does not depend")
