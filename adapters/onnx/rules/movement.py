@@ -10,6 +10,7 @@ from onnx import helper
 
 from pertcore.adapters.onnx.op import Op, Tensor, View
 from pertcore.adapters.onnx.registry import jvp, refusal, vjp
+from pertcore.adapters.onnx.symbolic import Poly
 
 
 @vjp("Reshape Flatten Squeeze Unsqueeze", still=(1,))
@@ -82,9 +83,13 @@ def slice_vjp(op: Op, n: View, g: Tensor) -> list[Tensor | None]:
     shape, rank = list(n.x.shape), n.x.rank
     begins: list[Any] = [0] * rank
     steps = [1] * rank
-    for axis, start, step in _slices(n):
-        begins[axis], steps[axis] = start, step
     made = list(n.y.shape)
+    for place, (axis, start, step) in enumerate(_slices(n)):
+        if _may_be_cut(n, place, axis):
+            g = op.scatter(g, axis - rank, _picked(op, n, place, axis), shape[axis])
+            made[axis] = shape[axis]
+        else:
+            begins[axis], steps[axis] = start, step
     backwards = [axis - rank for axis, step in enumerate(steps) if step < 0]
     if backwards:
         count = len(backwards)
@@ -100,6 +105,20 @@ def slice_vjp(op: Op, n: View, g: Tensor) -> list[Tensor | None]:
         for full, begin, size, step in zip(shape, begins, made, apart, strict=True)
     ]
     return [op.pad(g, begins, ends)]
+
+
+def _may_be_cut(n: View, place: int, axis: int) -> bool:
+    """Whether a start counted from the end may lie before the first entry of an open axis."""
+    low = n.b.ints()[place]  # type: ignore[index]
+    return isinstance(n.x.shape[axis], Poly) and isinstance(low, int) and low < -1
+
+
+def _picked(op: Op, n: View, place: int, axis: int) -> Tensor:
+    """Positions that the slice takes along an axis."""
+    one = [op.Slice(t, [place], [place + 1], [0]) for t in n.i[1:3]]
+    steps = n.input(4)
+    stride = op.Slice(steps, [place], [place + 1], [0]) if steps is not None else [1]
+    return op.Slice(op.positions(n.x.shape[axis]), *one, [0], stride)
 
 
 def _spread(op: Op, g: Tensor, shape: list[Any], steps: list[int]) -> Tensor:
