@@ -5,6 +5,7 @@ from pertcore.adapters.onnx.rules import (
     contrib,
     conv,
     elementwise,
+    fourier,
     indexing,
     linalg,
     lowered,
@@ -15,6 +16,7 @@ from pertcore.adapters.onnx.rules import (
     recurrent,
     reduction,
     resize,
+    sampling,
     still,
     straight,
 )
@@ -24,6 +26,7 @@ __all__ = [
     "contrib",
     "conv",
     "elementwise",
+    "fourier",
     "indexing",
     "linalg",
     "lowered",
@@ -34,6 +37,7 @@ __all__ = [
     "recurrent",
     "reduction",
     "resize",
+    "sampling",
     "still",
     "straight",
 ]

@@ -300,6 +300,16 @@ ROWS = [
 ]
 # Their indices name the sample too, so they need models of their own, in test_indexing; others are
 # tested on ONNX's own cases, in test_node_cases.
-CASES = {"ReverseSequence", "Range", "OneHot", "Unique", "TensorScatter", "MaxUnpool"}
+CASES = {
+    "GridSample",
+    "DFT",
+    "STFT",
+    "ReverseSequence",
+    "Range",
+    "OneHot",
+    "Unique",
+    "TensorScatter",
+    "MaxUnpool",
+}
 CASES |= {"RNN", "GRU", "LSTM", "Scan", "Loop", "If"}
 ELSEWHERE = CASES | {"GatherElements", "GatherND", "ScatterND", "ScatterElements"}
