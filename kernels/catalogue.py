@@ -59,7 +59,7 @@ GEOMETRY = (
     Row(
         "project_box_p",
         "projections:project_box_p",
-        "boxed:project_box_p",
+        "boxed_p:project_box_p",
         "cases:points_slow",
         3,
         4096,

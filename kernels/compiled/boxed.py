@@ -26,7 +26,6 @@ from pertcore.kernels.compiled.rows import (
     largest_entry,
     one_if,
     rooted,
-    row_norm,
     saturating_scale,
 )
 from pertcore.oracle import Array
@@ -34,8 +33,6 @@ from pertcore.oracle import Array
 ALMOST = 1 - 1e-5
 FARTHEST = 1e300
 """The longest entry of a displacement in float64, so that its norm is a number."""
-SPREAD = 1e100
-"""How many times eps a displacement may be before it is shortened; its direction decides then."""
 
 
 @strict
@@ -212,85 +209,3 @@ def _bracket(a: Array, r: Array, radius: float, tau: float, quickly: bool) -> fl
         if not low < tau < high:
             return high
     return high
-
-
-@strict
-def project_box_p(x: Array, z: Array, eps: Array, p: float, lo: Any, hi: Any, out: Array) -> None:
-    low, high = native(lo, x), native(hi, x)
-    d = x.shape[1]
-    a, r, u = np.empty(d), np.empty(d), np.empty(d)
-    inside, caps = np.empty(d, x.dtype), np.empty(d, x.dtype)
-    for k in range(x.shape[0]):
-        limit = eps[k] * (1 - SAFETY)
-        if stays(x[k], z[k], p, limit, low, high, out[k]):
-            continue
-        unit = limit * (1 - np.finfo(x.dtype).eps)
-        split(x[k], z[k], low, high, inside, caps)
-        if not unit > 0:
-            out[k] = x[k]
-            continue
-        longest = max(unit, np.float64(largest_entry(inside)) / SPREAD)
-        for i in range(d):
-            a[i] = gap(inside[i], 0.0) / longest
-            r[i] = caps[i] / unit
-        _solve(a, r, p, u)
-        for i in range(d):
-            inside[i] = unit * u[i]
-        place(x[k], z[k], inside, caps, low, high, out[k])
-        inside[:] = out[k]
-        settle(x[k], inside, eps[k], p, low, high, out[k])
-
-
-@strict
-def _shrunk(a: float, mu: float, p: float) -> float:
-    """d with d + mu d^(p-1) = a, by Newton's method from above on its convex form."""
-    if not a > 0 or not mu > 0:
-        return a
-    if p >= 2:
-        d = min(a, (a / mu) ** (1 / (p - 1)))
-        for _ in range(PASSES):
-            less = mu * d ** (p - 2)
-            change = (d + less * d - a) / (1 + (p - 1) * less)
-            d -= change
-            if not change > 1e-15 * d:
-                return d
-        return d
-    b = min(a ** (p - 1), a / mu)
-    power = 1 / (p - 1)
-    for _ in range(PASSES):
-        d = b**power
-        change = (d + mu * b - a) / (power * d / b + mu)
-        b -= change
-        if not change > 1e-15 * b:
-            break
-    return b**power
-
-
-@strict
-def _solve(a: Array, r: Array, p: float, u: Array) -> None:
-    """u with u + mu u^(p-1) = a, capped at r, and the mu >= 0 at which norm_p(u) = 1.
-
-    Newton's method on 1 / norm_p(u) - 1, which is linear in mu for p = 2, inside a bracket:
-    norm_p(u) <= (norm_q(a) / mu)^(1/(p-1)).
-    """
-    q = p / (p - 1)
-    low, high, mu = 0.0, row_norm(a, q), 0.0
-    for _ in range(4 * PASSES):
-        total, slope = 0.0, 0.0
-        for i in range(a.size):
-            d = _shrunk(a[i], mu, p)
-            u[i] = min(d, r[i])
-            if u[i] > 0:
-                part = u[i] ** p
-                total += part
-                if d < r[i]:
-                    slope += part / (u[i] ** (2 - p) + mu * (p - 1))
-        if abs(total - 1) <= 1e-12 * p or (mu == 0 and total <= 1):
-            return
-        low, high = (mu, high) if total > 1 else (low, mu)
-        norm = total ** (1 / p)
-        following = mu
-        following += (norm - 1) * total / slope if slope > 0 else 0.0
-        mu = following if low < following < high else (low + high) / 2
-        if not low < mu < high:
-            return

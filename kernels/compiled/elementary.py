@@ -15,7 +15,7 @@ from pertcore.kernels.compiled.elements import summing
 from pertcore.oracle import Array
 
 ROUNDER = 6755399441055744.0  # 1.5 * 2^52: adding it rounds to an integer, kept in the low bits
-LOG2_E = 1.4426950408889634
+LOG2_E, LN2 = 1.4426950408889634, 0.6931471805599453
 LN2_HIGH, LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
 ONE_BITS = np.int64(0x3FF0000000000000)
 ROUNDER_BITS = np.int64(0x4338000000000000)

@@ -1,4 +1,4 @@
-"""t^r for t in [0, 1] and r > 0, in a form that vectorises."""
+"""Powers, and powers and logarithms of two, in a form that vectorises."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
+from pertcore.kernels.compiled.elementary import LN2, LOG2_E, exponential, logarithm
 from pertcore.kernels.compiled.elements import fusing
 
 
@@ -23,6 +24,38 @@ def _power(t: Any, r: Any) -> Any:  # noqa: ARG001
 
     def double(t: Any, r: Any) -> Any:
         return t**r
+
+    return single if t == types.float32 else double
+
+
+def exp2(y: Any) -> Any:
+    """2^y for y <= 60, to rounding; 0 below the normal numbers."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(exp2)
+def _exp2_of(y: Any) -> Any:
+    def single(y: Any) -> Any:
+        return _exp2(y)
+
+    def double(y: Any) -> Any:
+        return exponential(y * LN2)
+
+    return single if y == types.float32 else double
+
+
+def log2(t: Any) -> Any:
+    """log2 of a normal t > 0, to rounding."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(log2)
+def _log2_of(t: Any) -> Any:
+    def single(t: Any) -> Any:
+        return _log2(t)
+
+    def double(t: Any) -> Any:
+        return logarithm(t) * LOG2_E
 
     return single if t == types.float32 else double
 
@@ -51,7 +84,7 @@ def _log2(t: Any) -> Any:
 
 @fusing
 def _exp2(y: Any) -> Any:
-    """2^y for y <= 0: 2^round(y) times a polynomial in the rest; below 2^-126 it is 0."""
+    """2^y for y <= 126: 2^round(y) times a polynomial in the rest; below 2^-126 it is 0."""
     y = max(y, np.float32(-127))
     whole = np.float32(y + np.float32(12582912)) - np.float32(12582912)
     u = y - whole

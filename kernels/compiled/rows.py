@@ -14,6 +14,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
+from pertcore.kernels.compiled.elementary import exponential, logarithm
 from pertcore.kernels.compiled.elements import (
     from_bits,
     gap,
@@ -28,6 +29,10 @@ PASSES = 64
 BLOCK = 512
 SMALLEST, LARGEST = 1e-270, 1e300
 """Between these a sum of powers has lost no digits to underflow, nor anything to overflow."""
+OVERFLOWING = 700.0
+"""exp of it is above LARGEST, so that the sum is taken afresh."""
+LEAST_GAP = 2.2250738585072014e-308
+"""Stands for gaps that count nothing; no power of it does."""
 ESTIMATE = 4e-6
 """Bound on the relative error of the norm that `_estimate` finds in float32."""
 
@@ -115,7 +120,9 @@ def _powers_of_gaps(a: Array, x: Array, p: float) -> float:
         return total
     for i in range(a.size):
         d = abs(gap(a[i], x[i]))
-        total += d**p if d > 0 else 0.0
+        d = d if d > LEAST_GAP else LEAST_GAP
+        exponent = p * logarithm(d)
+        total += exponential(exponent if exponent < OVERFLOWING else OVERFLOWING)
     return total
 
 
