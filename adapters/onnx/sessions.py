@@ -46,8 +46,7 @@ class Session:
         return binding.get_outputs()
 
     def _loaded(self) -> Any:
-        if self._session is None:
-            assert self._model is not None
+        if self._model is not None:
             self._session = open_session(self._model, self._threads, self._providers)
             self._model = None
         return self._session

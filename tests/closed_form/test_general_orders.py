@@ -24,3 +24,4 @@ def test_no_farther_from_the_point_than_the_definition(norm, dtype, monkeypatch)
     loose = 1e-5 if dtype is np.float32 else 1e-7
     assert np.all(distance["numba"] <= distance["numpy"] * (1 + loose) + loose * eps)
     assert np.all(row_norms(found["numba"], norm) <= eps)
+    assert np.all(row_norms(found["numba"], norm) >= eps * (1 - 1e-4))
