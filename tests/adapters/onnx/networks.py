@@ -64,7 +64,8 @@ def points(network, oracle, seed=0):
 
 def in_float64(path):
     """The model with every float32 tensor and type made float64."""
-    model = onnx.load(path)
+    model = onnx.ModelProto()
+    model.CopyFrom(onnx.load(path) if isinstance(path, Path) else path)
     for tensor in [*model.graph.initializer, *_attributes(model)]:
         if tensor.data_type == TensorProto.FLOAT:
             wide = numpy_helper.to_array(tensor).astype(np.float64)
