@@ -112,7 +112,8 @@ def export(
         [numpy_helper.from_array(graph.constants[name], name) for name in used],
     )
     domains = {node.domain for node in kept} - {"", STRAIGHT}
-    imports = [helper.make_opsetid("", graph.opset)] + [helper.make_opsetid(d, 1) for d in domains]
+    versions = {"": graph.opset, **{domain: graph.imports.get(domain, 1) for domain in domains}}
+    imports = [helper.make_opsetid(domain, version) for domain, version in versions.items()]
     model = helper.make_model(body, opset_imports=imports, producer_name=PRODUCER, doc_string=doc)
     model.ir_version = IR_VERSION
     return model

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import onnx
 
+from pertcore.adapters.onnx import runtime
 from pertcore.adapters.onnx.inspection import MISPLACED, inner_graphs
 
 RUNTIME = "com.microsoft"
@@ -14,6 +15,12 @@ ADVICE = {
     "give the model before that (optimisation level ORT_ENABLE_EXTENDED or lower)",
     "ai.onnx.ml::ZipMap": "a dictionary has no derivative: export with zipmap=False",
 }
+
+
+def taken(op: str, domain: str) -> bool:
+    """Whether an operator that is not written in others may stay in the graph as it is."""
+    refused = domain in ADVICE or f"{domain}::{op}" in ADVICE
+    return not refused and runtime.runs(op, domain)
 
 
 def misplaced(node: onnx.NodeProto, opset: int) -> bool:

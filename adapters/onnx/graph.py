@@ -36,6 +36,8 @@ class Graph:
     local: set[str] = field(default_factory=set)
     opset: int = 18
     straight: bool = False
+    # Versions of the other domains' operators, as the model imports them.
+    imports: Mapping[str, int] = field(default_factory=dict)
     types: dict[str, Type] = field(default_factory=dict)
     constants: dict[str, Array] = field(default_factory=dict)
     known: dict[str, Array] = field(default_factory=dict)
@@ -54,6 +56,7 @@ class Graph:
             inner=inner,
             opset=self.opset,
             straight=self.straight,
+            imports=self.imports,
             types=self.types,
             constants=self.constants,
             known=self.known,

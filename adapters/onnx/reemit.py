@@ -51,7 +51,8 @@ def reemit(
     Raises CapabilityError naming every operator that cannot be emitted, and the alternative.
     """
     _refuse_foreign(model, opset)
-    graph = Graph(opset=opset, straight=straight)
+    imports = {_domain(entry.domain): entry.version for entry in model.opset_import}
+    graph = Graph(opset=opset, straight=straight, imports=imports)
     values: dict[str, str] = {}
     types = {value.name: value.type.tensor_type.elem_type for value in model.graph.input}
     for name, shape in shapes.items():
@@ -158,8 +159,8 @@ def _slices(node: Node, kinds: Sequence[Type]) -> list[Type]:
 
 def _lowered(graph: Graph, node: Node) -> Sequence[str] | None:
     write = registry.lowering(node.op, node.domain)
-    if graph.straight and not node.domain:
-        write = registry.lowering(node.op, registry.STRAIGHT) or write
+    if graph.straight:
+        write = registry.estimate(node.op, node.domain) or write
     found = write(Op(graph), View(Op(graph), node, set())) if write is not None else None
     if found is None:
         return None
@@ -243,8 +244,10 @@ def emittable(node: onnx.NodeProto, opset: int) -> bool:
     graphs = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
     if registry.lowering(node.op_type, _domain(node.domain)) is not None:
         return True
-    if any(attribute.type in graphs for attribute in node.attribute) or _domain(node.domain):
+    if any(attribute.type in graphs for attribute in node.attribute):
         return False
+    if _domain(node.domain):
+        return foreign_operators.taken(node.op_type, node.domain)
     try:
         onnx.defs.get_schema(node.op_type, opset, "")
     except onnx.defs.SchemaError:

@@ -60,6 +60,11 @@ def lowering(op: str, domain: str = "") -> Formula | None:
     return LOWERED.get((domain, op))
 
 
+def estimate(op: str, domain: str = "") -> Formula | None:
+    """How an operator is written in others that have a straight-through estimate."""
+    return LOWERED.get((f"{STRAIGHT}.{domain}" if domain else STRAIGHT, op))
+
+
 def lower(names: str, *, domain: str = "") -> Callable[[Formula], Formula]:
     """Registers `function(op, node) -> outputs`: the operator written in others that have rules,
     when the model is emitted; None keeps the node as it is."""

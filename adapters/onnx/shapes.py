@@ -38,6 +38,10 @@ def _inferred(graph: Graph, node: Node) -> list[Type]:
             pass
         except (LookupError, ValueError, ArithmeticError, TypeError) as error:
             raise ModelError(f"{node.op} {node.label!r} has impossible shapes: {error}") from error
+    if node.domain not in ("", STRAIGHT):
+        from pertcore.adapters.onnx import runtime
+
+        return runtime.infer(graph, node)
     return _by_onnx(graph, node)
 
 

@@ -80,11 +80,17 @@ def _reach(graph: Graph, wrt: Sequence[str]) -> tuple[set[str], list[Node]]:
 def _nothing_flows(guilty: Sequence[Node], wrt: Sequence[str], outputs: Sequence[str]) -> str:
     if not guilty:
         return f"output {', '.join(outputs)} does not depend on input {', '.join(wrt)}"
+    choices = [
+        "choose an output before it",
+        "finite_differences=True with a step that crosses it",
+        "straight_through=True, which estimates the derivative of roundings, signs and "
+        "quantisation",
+    ]
+    if not any(registry.estimate(node.op, node.domain) for node in guilty):
+        del choices[2]
     return (
         f"the gradient is identically zero: from {', '.join(wrt)} to {', '.join(outputs)} every "
-        f"path leads through {_listed(guilty)}; choose an output before it, or "
-        "finite_differences=True with a step that crosses it, or straight_through=True, which "
-        "estimates the derivative of roundings, signs and quantisation"
+        f"path leads through {_listed(guilty)}; {', or '.join(choices)}"
     )
 
 

@@ -6,9 +6,10 @@ from onnx import TensorProto, helper
 
 from pertcore.adapters.onnx import registry
 from pertcore.adapters.onnx.adapter import from_onnx
+from pertcore.adapters.onnx.describe import describe
 from pertcore.errors import CapabilityError
 from tests.adapters.onnx.foreign_rows import built, check, foreign, numbers
-from tests.adapters.onnx.models import model, value
+from tests.adapters.onnx.models import model, value, weight
 from tests.adapters.onnx.rows import X
 
 ML = "ai.onnx.ml"
@@ -130,11 +131,12 @@ def test_a_missing_value_gives_no_derivative():
     np.testing.assert_array_equal(lin.vjp(np.ones((1, 2), np.float32)), [[0, 1]])
 
 
-def test_trees_are_zero_by_nature():
-    tree = helper.make_node(
+def stump(name):
+    """1 where the first feature is at most 0, else 2."""
+    return helper.make_node(
         "TreeEnsembleRegressor",
         ["x"],
-        ["y"],
+        [name],
         domain=ML,
         n_targets=1,
         nodes_treeids=[0, 0, 0],
@@ -149,10 +151,47 @@ def test_trees_are_zero_by_nature():
         target_ids=[0, 0],
         target_weights=[1.0, 2.0],
     )
-    net = model([tree], [value("x", ["N", 2])], [value("y", ["N", 1])])
+
+
+def test_trees_are_zero_by_nature():
+    net = model([stump("y")], [value("x", ["N", 2])], [value("y", ["N", 1])])
     net.opset_import.append(helper.make_opsetid(ML, 1))
-    with pytest.raises(CapabilityError, match=r"identically zero through.*TreeEnsembleRegressor"):
+    with pytest.raises(CapabilityError, match=r"identically zero.*TreeEnsembleRegressor") as caught:
         from_onnx(net)
+    assert "straight_through" not in str(caught.value)
+
+
+@pytest.mark.parametrize("batch", ["N", 1])
+@pytest.mark.parametrize("version", [1, 3])
+def test_trees_beside_a_network(version, batch):
+    """y = tree(x) exp(x): what the tree gives counts as a constant."""
+    nodes = [stump("t"), helper.make_node("Exp", ["x"], ["e"])]
+    nodes.append(helper.make_node("Mul", ["t", "e"], ["y"]))
+    net = model(nodes, [value("x", [batch, 2])], [value("y", [batch, 2])])
+    net.opset_import.append(helper.make_opsetid(ML, version))
+    facts = {entry.name: entry.fact for entry in describe(net).operators}
+    assert facts == {f"{ML}::TreeEnsembleRegressor": "zero", "Exp": "rule", "Mul": "rule"}
+    oracle = from_onnx(net, threads=1)
+    assert {"exact", "take"} <= oracle.capabilities
+    x = np.array([[-0.5, 0.3], [0.5, 0.1], [0.2, -1.0]], np.float32)
+    wanted = np.exp(x) * np.array([[1.0], [2.0], [2.0]])
+    lin = oracle.linearize(x)
+    np.testing.assert_allclose(lin.value, wanted, rtol=1e-6)
+    np.testing.assert_allclose(lin.vjp(np.ones_like(x)), wanted, rtol=1e-6)
+    np.testing.assert_allclose(lin.jvp(np.ones((2, 3, 2), np.float32))[1], wanted, rtol=1e-6)
+
+
+def test_an_unknown_operator_beside_the_way_is_no_matter():
+    """Its inputs do not move, so that its derivative is not asked for."""
+    wide = helper.make_node("MurmurHash3", ["k"], ["h"], domain="com.microsoft")
+    nodes = [wide, helper.make_node("Cast", ["h"], ["f"], to=TensorProto.FLOAT)]
+    nodes.append(helper.make_node("Mul", ["x", "f"], ["y"]))
+    given = [value("x", ["N", 2])]
+    net = model(nodes, given, [value("y", ["N", 2])], [weight("k", np.array([3, 5], np.int32))])
+    net.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    oracle = from_onnx(net, threads=1)
+    x = np.ones((2, 2), np.float32)
+    np.testing.assert_allclose(oracle.linearize(x).vjp(x), oracle(x))
 
 
 def test_probabilities_and_dictionaries_are_refused_with_advice():
