@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import onnx
 from onnx import inliner, version_converter
@@ -10,6 +11,7 @@ from onnx import inliner, version_converter
 from pertcore.errors import ModelError
 
 EMITTED = 18
+STANDARD = ("", "ai.onnx")
 NUMPY_BROADCAST = 7
 
 
@@ -33,10 +35,12 @@ def normalise(model: onnx.ModelProto) -> tuple[onnx.ModelProto, int]:
 
 
 def main_opset(model: onnx.ModelProto) -> int:
-    versions = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
-    if not versions:
+    """The version of the standard operators; a model of other domains alone may name none."""
+    versions = [entry.version for entry in model.opset_import if entry.domain in STANDARD]
+    standard = any(node.domain in STANDARD for node in _every(model.graph))
+    if not versions and (standard or not model.opset_import):
         raise ModelError("the model names no opset of the standard ONNX operators")
-    return max(versions)
+    return max(versions, default=EMITTED)
 
 
 def _converted(model: onnx.ModelProto, version: int) -> onnx.ModelProto:
@@ -91,17 +95,19 @@ def _aligned(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _needed(model: onnx.ModelProto, version: int) -> int:
-    """Lowest opset from 18 on at which every node of the model has its newest needed meaning."""
+    """Lowest opset from 18 on at which every node means what it means in the model."""
     needed = EMITTED
+    types: dict[str, str] | None = None
     for node in _every(model.graph):
-        if node.domain not in ("", "ai.onnx"):
+        if node.domain not in STANDARD:
             continue
         try:
             newest = onnx.defs.get_schema(node.op_type, version, "")
         except onnx.defs.SchemaError:
             raise ModelError(f"opset {version} has no operator {node.op_type!r}") from None
-        if newest.since_version > EMITTED and not _same_at_18(node):
-            needed = max(needed, newest.since_version)
+        if newest.since_version > EMITTED:
+            types = _types(model) if types is None else types
+            needed = max(needed, _first_that_fits(node, newest, types))
     return needed
 
 
@@ -113,13 +119,52 @@ def _every(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
             yield from _every(attribute.g)
 
 
-def _same_at_18(node: onnx.NodeProto) -> bool:
-    """Whether the node, attributes and inputs as they are, exists at opset 18."""
+def _types(model: onnx.ModelProto) -> dict[str, str]:
+    """The type of every value of the outer graph that can be told, as schemas spell it."""
+    helper, graph = onnx.helper, model.graph
+    given = {t.name: t.data_type for t in graph.initializer}
+    given.update({v.name: v.type.tensor_type.elem_type for v in graph.input})
+    # Without sizes and weights this is fast, and sizes that contradict each other do not matter.
+    inputs = [helper.make_tensor_value_info(n, t, None) for n, t in given.items() if t]
+    bare = helper.make_graph(list(graph.node), "types", inputs, [])
+    whole = helper.make_model(bare, opset_imports=list(model.opset_import))
     try:
-        old = onnx.defs.get_schema(node.op_type, EMITTED, "")
-    except onnx.defs.SchemaError:
-        return False
-    if old.deprecated:
-        return False
-    known = all(attribute.name in old.attributes for attribute in node.attribute)
-    return known and old.min_input <= len(node.input) <= old.max_input
+        inferred = onnx.shape_inference.infer_shapes(whole).graph.value_info
+    except Exception as error:
+        raise ModelError(f"the types inside the model contradict each other: {error}") from error
+    elements = given | {v.name: v.type.tensor_type.elem_type for v in inferred}
+    return {name: _spelled(element) for name, element in elements.items() if element}
+
+
+def _spelled(element: int) -> str:
+    return f"tensor({onnx.TensorProto.DataType.Name(element).lower()})"
+
+
+def _first_that_fits(node: onnx.NodeProto, newest: Any, types: Mapping[str, str]) -> int:
+    """The lowest opset from 18 on that has the node with its attributes, inputs and types."""
+    for opset in range(EMITTED, newest.since_version):
+        try:
+            schema: Any = onnx.defs.get_schema(node.op_type, opset, "")
+        except onnx.defs.SchemaError:
+            continue
+        if not schema.deprecated and _fits(node, schema) and _typed(node, schema, types):
+            return opset
+    return int(newest.since_version)
+
+
+def _fits(node: onnx.NodeProto, schema: Any) -> bool:
+    """Whether an operator has the attributes and as many inputs as the node."""
+    known = all(attribute.name in schema.attributes for attribute in node.attribute)
+    return known and schema.min_input <= len(node.input) <= schema.max_input
+
+
+def _typed(node: onnx.NodeProto, schema: Any, types: Mapping[str, str]) -> bool:
+    """Whether an operator takes and makes the types of the node; unknown ones count as fitting."""
+    pairs = [*_formal(node.input, schema.inputs), *_formal(node.output, schema.outputs)]
+    return all(types[name] in kind.types for name, kind in pairs if name in types)
+
+
+def _formal(names: Sequence[str], formal: Sequence[Any]) -> Iterator[tuple[str, Any]]:
+    """The names, each with its parameter of the schema; the last one may stand for many."""
+    for place, name in enumerate(names):
+        yield name, formal[min(place, len(formal) - 1)]
