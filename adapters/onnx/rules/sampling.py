@@ -1,7 +1,9 @@
-"""GridSample as weighted looked-up entries, differentiable in the data and the coordinates."""
+"""GridSample as weighted looked-up entries, differentiable in the data and the coordinates; the
+taps of an axis are shared with other operators that read between the entries."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from itertools import product as every
 from typing import Any
 
@@ -10,6 +12,8 @@ from pertcore.adapters.onnx.registry import lower
 from pertcore.adapters.onnx.symbolic import product
 
 INT64 = 7
+# An index along one axis and the weight of the entry there.
+Tap = tuple[Tensor, Tensor]
 # Keys' cubic (1981) with the parameter that ONNX fixes.
 SHARPNESS = -0.75
 
@@ -28,18 +32,37 @@ def grid_sample(op: Op, n: View) -> Tensor:
         column = op.Squeeze(op.Slice(flat, [place], [place + 1], [3]), [3])
         taps.append(_taps(op, n, column, op.indicator(op.size(sizes[axis]), n.x)))
     data = op.resized(n.x, [*n.x.shape[:2], product(sizes)])
+    return op.resized(read(op, data, sizes, taps), [*n.x.shape[:2], *inner])
+
+
+def read(op: Op, data: Tensor, sizes: Sequence[Any], taps: Sequence[Sequence[Tap]]) -> Tensor:
+    """Entries of data (n, c, *sizes as one axis) at points, the taps of each axis (n, 1, points):
+    (n, c, points)."""
     total: Any = None
+    for index, weight in crossed(op, sizes, taps):
+        whole = op.expand(index, [*data.shape[:2], index.shape[2]])
+        term = op.GatherElements(data, whole, axis=2) * weight
+        total = term if total is None else total + term
+    return total
+
+
+def crossed(op: Op, sizes: Sequence[Any], taps: Sequence[Sequence[Tap]]) -> Iterator[Tap]:
+    """Every tap of all axes together: its index in the flattened sizes, the product of weights."""
     for picks in every(*taps):
         index, weight = picks[0]
         for (more, factor), size in zip(picks[1:], sizes[1:], strict=True):
             index, weight = index * op.size(size) + more, weight * factor
-        whole = op.expand(index, [*n.x.shape[:2], points])
-        term = op.GatherElements(data, whole, axis=2) * weight
-        total = term if total is None else total + term
-    return op.resized(total, [*n.x.shape[:2], *inner])
+        yield index, weight
 
 
-def _taps(op: Op, n: View, g: Tensor, size: Tensor) -> list[tuple[Tensor, Tensor]]:
+def linear(op: Op, x: Tensor, size: Tensor) -> list[Tap]:
+    """The two entries around a coordinate in entries, zero outside."""
+    low = op.Floor(x)
+    t = x - low
+    return [_tap(op, low, 1.0 - t, size), _tap(op, low + 1.0, t, size)]
+
+
+def _taps(op: Op, n: View, g: Tensor, size: Tensor) -> list[Tap]:
     """Index and weight of every tap of one axis, for coordinates from -1 to 1."""
     mode = n.attr("mode", "linear").removeprefix("bi")
     aligned = n.attr("align_corners", 0)
@@ -84,7 +107,7 @@ def _inside(op: Op, n: View, x: Tensor, size: Tensor) -> Tensor:
     return x
 
 
-def _tap(op: Op, index: Tensor, weight: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+def _tap(op: Op, index: Tensor, weight: Tensor, size: Tensor) -> Tap:
     """The index as an integer inside, the weight 0 where it was outside."""
     held = op.Min(op.Max(index, 0.0), size - 1.0)
     weight = weight * op.indicator(op.Equal(index, held), weight)
