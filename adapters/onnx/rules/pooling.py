@@ -161,16 +161,23 @@ def _code_of_four(n: View, channels: int) -> Tensor:
 
 def _positions(op: Op, n: View) -> tuple[Tensor, Any]:
     """Where each maximum sits in its own flattened sample, (batch, outputs), and its length."""
-    if n.attr("storage_order", 0):
-        raise refusal(n, 0)
     flat: Any = 1
     for size in n.x.shape[1:]:
         flat = flat * size
     made: Any = 1
     for size in n.y.shape[1:]:
         made = made * size
-    inside = op.Mod(n.second_output(), op.size(flat))
+    inside = op.Mod(_row_major(op, n), op.size(flat))
     return op.resized(inside, [n.x.shape[0], made]), flat
+
+
+def _row_major(op: Op, n: View) -> Tensor:
+    """The indices of the maxima; a pool that gives them column by column gets a second one."""
+    if not n.attr("storage_order", 0):
+        return n.second_output()
+    attrs = {k: v for k, v in n.node.attrs.items() if k != "storage_order"}
+    found: Tensor = op.model.MaxPool(n.x, outputs=2, **attrs)[1]
+    return found
 
 
 @vjp("GlobalMaxPool")
