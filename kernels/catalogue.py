@@ -116,7 +116,41 @@ DATA_ROWS: tuple[Row, ...] = (
     ),
     Row("subset_step", "subsets:subset_step", "subsets:subset_step", "cases_rows:subset_moves", 3),
 )
-ROWS: dict[str, Row] = {row.name: row for row in GEOMETRY + DATA_ROWS}
+QUADRATIC_ROWS: tuple[Row, ...] = (
+    Row(
+        "column_squares",
+        "quadratic:column_squares",
+        "quadratic:column_squares",
+        "cases_quadratic:columns",
+        10,
+        16,
+    ),
+    Row(
+        "greedy_signs",
+        "quadratic:greedy_signs",
+        "quadratic:greedy_signs",
+        "cases_quadratic:columns_for_signs",
+        10,
+    ),
+    Row(
+        "one_opt",
+        "quadratic:one_opt",
+        "quadratic:one_opt",
+        "cases_quadratic:signed_columns",
+        10,
+        64,
+    ),
+    Row("mixing", "quadratic:mixing", "mixing:mixing", "cases_quadratic:mixed_columns", 10, 4096),
+    Row(
+        "reorthogonalise",
+        "krylov:reorthogonalise",
+        "krylov:reorthogonalise",
+        "cases_quadratic:bases",
+        28,
+        64,
+    ),
+)
+ROWS: dict[str, Row] = {row.name: row for row in GEOMETRY + DATA_ROWS + QUADRATIC_ROWS}
 
 
 def kernel(name: str) -> Callable[..., Any]:

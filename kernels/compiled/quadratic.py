@@ -1,0 +1,160 @@
+"""Signs that make norm_2(J s) large: the Numba version of `definitions.quadratic`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from pertcore.kernels.compiled.elements import strict, summing
+from pertcore.kernels.compiled.vectors import wide_add, wide_dot, wide_square
+from pertcore.oracle import Array
+
+FLIP_NOISE = 1e-13
+DROPPED, HALF = np.uint64(20), np.uint64(1 << 19)
+KEY_BITS, DIGIT_BITS, DIGITS = 44, 11, 2048
+DIGIT = np.uint64(DIGITS - 1)
+NARROW = 16
+
+
+@strict
+def column_squares(columns: Array, out: Array) -> None:
+    for k in range(columns.shape[0]):
+        one, squares = columns[k], out[k]
+        for i in range(one.shape[0]):
+            squares[i] = wide_square(one[i])
+
+
+@strict
+def norm_order(squares: Array, order: Array, spare: Array, counts: Array) -> None:
+    """order = indices by decreasing key, ties by index: radix sort, the lowest digits first.
+
+    A digit that all keys share is skipped, as the leading digits often are. spare (d,) int64 and
+    counts (DIGITS,) int64 are room to work in.
+    """
+    d = squares.shape[0]
+    bits = squares.view(np.uint64)
+    for i in range(d):
+        order[i] = i
+    for shift in range(0, KEY_BITS, DIGIT_BITS):
+        counts[:] = 0
+        for i in range(d):
+            counts[_digit(bits[i], shift)] += 1
+        if counts[_digit(bits[0], shift)] == d:
+            continue
+        start = 0
+        for digit in range(DIGITS):
+            size = counts[digit]
+            counts[digit] = start
+            start += size
+        for i in range(d):
+            digit = _digit(bits[order[i]], shift)
+            spare[counts[digit]] = order[i]
+            counts[digit] += 1
+        order[:] = spare
+
+
+@strict
+def _digit(bits: Any, shift: int) -> int:
+    """A digit of the key, complemented so that large keys come first."""
+    return np.int64(DIGIT - (((bits + HALF) >> (DROPPED + np.uint64(shift))) & DIGIT))
+
+
+@strict
+def greedy_signs(columns: Array, out: Array) -> None:
+    n, d, width = columns.shape
+    squares = np.empty(d)
+    order, spare = np.empty(d, np.int64), np.empty(d, np.int64)
+    counts = np.empty(DIGITS, np.int64)
+    padded = np.zeros((d if width <= NARROW else 0, NARROW), columns.dtype)
+    image = np.empty(max(width, NARROW))
+    for k in range(n):
+        one, signs = columns[k], out[k]
+        for i in range(d):
+            squares[i] = wide_square(one[i])
+        norm_order(squares, order, spare, counts)
+        image[:] = 0.0
+        if width <= NARROW:
+            _narrow_greedy(one, order, padded, image, signs)
+        else:
+            _greedy(one, order, image, signs)
+
+
+@strict
+def _greedy(columns: Array, order: Array, image: Array, signs: Array) -> None:
+    one = columns.dtype.type(1)
+    before = columns[order[0]]
+    sign = 0.0
+    for place in range(order.shape[0]):
+        column = columns[order[place]]
+        product = _add_then_dot(image, sign, before, column)
+        sign = -1.0 if product < 0.0 else 1.0
+        signs[order[place]] = -one if product < 0.0 else one
+        before = column
+
+
+@summing
+def _add_then_dot(image: Array, sign: float, before: Array, column: Array) -> float:
+    """image += sign before, and the product of the result with `column`."""
+    total = 0.0
+    for j in range(image.shape[0]):
+        v = image[j] + sign * np.float64(before[j])
+        image[j] = v
+        total += v * np.float64(column[j])
+    return total
+
+
+@strict
+def _narrow_greedy(columns: Array, order: Array, padded: Array, image: Array, signs: Array) -> None:
+    """Columns of at most NARROW entries, laid in their order and filled up with zeros."""
+    one, width = columns.dtype.type(1), columns.shape[1]
+    for place in range(order.shape[0]):
+        column, target = columns[order[place]], padded[place]
+        for j in range(width):
+            target[j] = column[j]
+    for place in range(order.shape[0]):
+        column = padded[place]
+        product = _narrow_dot(image, column)
+        sign = -1.0 if product < 0.0 else 1.0
+        signs[order[place]] = -one if product < 0.0 else one
+        for j in range(NARROW):
+            image[j] += sign * np.float64(column[j])
+
+
+@summing
+def _narrow_dot(image: Array, column: Array) -> float:
+    total = 0.0
+    for j in range(NARROW):
+        total += image[j] * np.float64(column[j])
+    return total
+
+
+@strict
+def one_opt(columns: Array, signs: Array, sweeps: int, out: Array, values: Array) -> None:
+    squares, image = np.empty(columns.shape[1]), np.empty(columns.shape[2])
+    for k in range(columns.shape[0]):
+        one, chosen = columns[k], out[k]
+        chosen[:] = signs[k]
+        image[:] = 0.0
+        for i in range(one.shape[0]):
+            squares[i] = wide_square(one[i])
+            wide_add(image, np.float64(chosen[i]), one[i])
+        for _ in range(sweeps):
+            if not _sweep(one, squares, chosen, image):
+                break
+        values[k] = wide_square(image)
+
+
+@strict
+def _sweep(columns: Array, squares: Array, signs: Array, image: Array) -> bool:
+    flipped, value = False, wide_square(image)
+    for i in range(columns.shape[0]):
+        sign = np.float64(signs[i])
+        rise = squares[i] - sign * wide_dot(image, columns[i])
+        if rise > FLIP_NOISE * math.sqrt(squares[i] * value):
+            wide_add(image, -2.0 * sign, columns[i])
+            signs[i] = -signs[i]
+            flipped = True
+            value += 4.0 * rise
+    return flipped

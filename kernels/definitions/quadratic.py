@@ -1,0 +1,91 @@
+"""Signs that make norm_2(J s) large, in NumPy: (19) of Balda et al., its repairs, a relaxation.
+
+`columns` (n, d, K) holds for each sample the transpose of J, so that a column of J is a row that
+lies together. Values and running sums are float64; signs are +1 or -1 in the dtype of `columns`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pertcore.oracle import Array
+
+KEPT_BITS = 32
+"""Digits of a squared norm that are compared: columns equal up to rounding count as tied."""
+FLIP_NOISE = 1e-13
+"""A flip must raise the value by more than this share of norm_2(column) norm_2(J s)."""
+STILL = 64
+"""A gradient of fewer units in the last place of the column's square has no direction."""
+
+
+def column_squares(columns: Array, out: Array) -> None:
+    wide = columns.astype(np.float64)
+    out[:] = (wide * wide).sum(axis=2)
+
+
+def norm_order(squares: Array) -> Array:
+    """Indices of squares (d,) by decreasing value in KEPT_BITS digits, ties by index."""
+    dropped = np.uint64(52 - KEPT_BITS)
+    half = np.uint64(1) << (dropped - np.uint64(1))
+    keys = (squares.view(np.uint64) + half) >> dropped
+    return np.argsort(-keys.astype(np.int64), kind="stable")
+
+
+def greedy_signs(columns: Array, out: Array) -> None:
+    squares = np.empty(columns.shape[:2])
+    column_squares(columns, squares)
+    for k in range(len(columns)):
+        image = np.zeros(columns.shape[2])
+        for i in norm_order(squares[k]):
+            column = columns[k, i].astype(np.float64)
+            out[k, i] = -1 if image @ column < 0 else 1
+            image += out[k, i] * column
+
+
+def one_opt(columns: Array, signs: Array, sweeps: int, out: Array, values: Array) -> None:
+    squares = np.empty(columns.shape[:2])
+    column_squares(columns, squares)
+    out[:] = signs
+    for k in range(len(columns)):
+        wide = columns[k].astype(np.float64)
+        image = out[k].astype(np.float64) @ wide
+        for _ in range(sweeps):
+            if not _sweep(wide, squares[k], out[k], image):
+                break
+        values[k] = image @ image
+
+
+def _sweep(wide: Array, squares: Array, signs: Array, image: Array) -> bool:
+    flipped, value = False, image @ image
+    for i in range(len(wide)):
+        rise = squares[i] - signs[i] * (wide[i] @ image)
+        if rise > FLIP_NOISE * np.sqrt(squares[i] * value):
+            image -= 2.0 * signs[i] * wide[i]
+            signs[i] = -signs[i]
+            flipped, value = True, value + 4.0 * rise
+    return flipped
+
+
+def mixing(
+    columns: Array, start: Array, sweeps: int, rise: float, rows: Array, image: Array
+) -> None:
+    rows[:] = start
+    for k in range(len(columns)):
+        wide, v = columns[k].astype(np.float64), rows[k].astype(np.float64)
+        squares = (wide * wide).sum(axis=1)
+        w = wide.T @ v
+        noise = STILL * np.finfo(columns.dtype).eps * squares
+        for _ in range(sweeps):
+            risen = 0.0
+            for i in range(len(wide)):
+                g = wide[i] @ w - squares[i] * v[i]
+                size = np.sqrt(g @ g)
+                if not size > noise[i]:
+                    continue
+                moved = g / size - v[i]
+                risen += 2.0 * (size - g @ v[i])
+                v[i] += moved
+                w += np.outer(wide[i], moved)
+            if risen <= rise * (w * w).sum():
+                break
+        rows[k], image[k] = v, w

@@ -1,0 +1,24 @@
+"""max norm_2(J eta)^2 over norm_inf(eta) <= eps on stored columns: signs, bounds, subsets.
+
+(12) and (17) of Balda et al. with `columns` = J^T, see `quadratic_signs` for their form.
+"""
+
+from __future__ import annotations
+
+from pertcore.closed_form.quadratic_signs import (
+    column_norms,
+    greedy_signs,
+    hyperplane_round,
+    mixing,
+    one_opt,
+    sign_ascent,
+)
+
+__all__ = [
+    "column_norms",
+    "greedy_signs",
+    "hyperplane_round",
+    "mixing",
+    "one_opt",
+    "sign_ascent",
+]

@@ -1,0 +1,64 @@
+"""What the kernels of the quadratic are tried on: lists of (arguments, results to be written)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Cases = list[tuple[tuple[Any, ...], tuple[Array, ...]]]
+WIDTHS = (10, 1, 16, 17, 33)
+
+
+def _columns(rng: np.random.Generator, n: int, d: int, dtype: Any) -> list[Array]:
+    plain = [rng.normal(size=(n, d, width)).astype(dtype) for width in WIDTHS]
+    whole = rng.integers(-2, 3, size=(n, d, 3)).astype(dtype)
+    whole[:, ::3] = 0
+    same = np.ones((n, d, 2), dtype)
+    same[:, 1::2, 0] = -1
+    scaled = (plain[0] * np.exp(rng.normal(0, 2, size=(n, d, 1)))).astype(dtype)
+    return [*plain, whole, same, scaled, np.zeros((n, d, 4), dtype)]
+
+
+def columns(rng: np.random.Generator, n: int, d: int, dtype: Any) -> Cases:
+    return [((a,), (np.empty(a.shape[:2]),)) for a in _columns(rng, n, d, dtype)]
+
+
+def columns_for_signs(rng: np.random.Generator, n: int, d: int, dtype: Any) -> Cases:
+    return [((a,), (np.empty(a.shape[:2], dtype),)) for a in _columns(rng, n, d, dtype)]
+
+
+def signed_columns(rng: np.random.Generator, n: int, d: int, dtype: Any) -> Cases:
+    cases: Cases = []
+    for a in _columns(rng, n, d, dtype):
+        signs = rng.choice([-1, 1], size=a.shape[:2]).astype(dtype)
+        for sweeps in (8, 1):
+            cases.append(((a, signs, sweeps), (np.empty_like(signs), np.empty(n))))
+    return cases
+
+
+def mixed_columns(rng: np.random.Generator, n: int, d: int, dtype: Any) -> Cases:
+    cases: Cases = []
+    for a in _columns(rng, n, d, dtype):
+        for rank in (8, 3):
+            start = rng.normal(size=(n, d, rank))
+            start = (start / np.linalg.norm(start, axis=2, keepdims=True)).astype(dtype)
+            image = np.empty((n, a.shape[2], rank), dtype)
+            cases.append(((a, start, 2, 0.0), (np.empty_like(start), image)))
+    return cases
+
+
+def bases(rng: np.random.Generator, n: int, d: int, dtype: Any) -> Cases:
+    cases: Cases = []
+    for room in (8, 11, 1):
+        used = min(room, d)
+        basis = np.zeros((n, room, d), dtype)
+        for k in range(n):
+            basis[k, :used] = np.linalg.qr(rng.normal(size=(d, used)))[0].T
+        w = rng.normal(size=(n, d)).astype(dtype)
+        w += (3 * basis.sum(axis=1)).astype(dtype)
+        for counts in (np.full(n, used), rng.integers(0, used + 1, size=n)):
+            cases.append(((basis, counts.astype(np.int64), w), (np.empty_like(w),)))
+    return cases
