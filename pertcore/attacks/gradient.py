@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pertcore.attacks.registry import register
-from pertcore.attacks.starts import in_ball, on_sphere
+from pertcore.attacks.starts import around_own_answer, in_ball, on_sphere
 from pertcore.closed_form import steps as closed
 from pertcore.oracle import Array, Linearization
 from pertcore.solvers.descent import DRAWS_PER_RESTART, Dither, Step, descend, restarted
@@ -35,8 +35,7 @@ def alg1(
     regression without y, where the gradient at y = f(x) vanishes. Restarts begin at random points.
     """
     chosen = loss or problem.goal.loss
-    vanishes = problem.goal.task == "regression" and problem.goal.own_answer
-    blurred = _shrinking(steps) if dither is None and vanishes else _constant(dither)
+    blurred = around_own_answer(problem, steps, dither)
 
     def once(part: Problem, restart: int) -> Ended:
         start = in_ball(part, restart) if restart else None
@@ -46,6 +45,15 @@ def alg1(
         )  # fmt: skip
 
     return restarted(problem, once, restarts)
+
+
+@register("linear", regression=True)
+def linear(
+    problem: Problem, first: Linearization | None, *, loss: Loss | None = None, steps: int = 10,
+    dither: float | None = None, restarts: int = 1,
+) -> Ended:  # fmt: skip
+    """linear-l_p-T: Algorithm 1 on the squared error of a regression, with y or without."""
+    return alg1(problem, first, loss=loss, steps=steps, dither=dither, restarts=restarts)
 
 
 @register("alg2", own_loss="score")
@@ -167,16 +175,6 @@ def _projected_step(step_size: float | None, rel_step_size: float | None, steps:
         )  # fmt: skip
 
     return step
-
-
-def _constant(dither: float | None) -> Dither | None:
-    if not dither:
-        return None
-    return lambda problem, _t: np.full(len(problem), dither)
-
-
-def _shrinking(steps: int) -> Dither:
-    return lambda problem, _t: problem.eps / steps
 
 
 def _first(rel_dither: float, dither: float | None) -> Dither:

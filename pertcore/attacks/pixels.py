@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from pertcore.attacks.registry import register
+from pertcore.attacks.starts import around_own_answer
 from pertcore.closed_form import sampling, subsets
 from pertcore.oracle import Array, Linearization
 from pertcore.result import Status
 from pertcore.solvers.descent import DRAWS_PER_RESTART, descend, restarted
 from pertcore.solvers.problem import Problem
 
+Loss = str | Callable[..., Any]
 Ended = tuple[Array, Array]
 
 
 @register("subset", subset=True)
-def subset(problem: Problem, first: Linearization | None, *, loss: str = "margin") -> Ended:
+def subset(
+    problem: Problem, first: Linearization | None, *, loss: Loss = "margin",
+    dither: float | None = None,
+) -> Ended:  # fmt: skip
     """One subset by (22): eps * sign(g) on the subset where the linear loss falls most."""
-    return pixel(problem, first, loss=loss, steps=1)
+    return pixel(problem, first, loss=loss, steps=1, dither=dither)
 
 
 @register("pixel", subset=True)
 def pixel(
-    problem: Problem, first: Linearization | None, *, loss: str = "margin", steps: int = 10
-) -> Ended:
+    problem: Problem, first: Linearization | None, *, loss: Loss = "margin", steps: int = 10,
+    dither: float | None = None,
+) -> Ended:  # fmt: skip
     """linear-pixel-T: (22) iterated, each step one new subset, earlier ones excluded."""
     partition = problem.subsets(steps)
     used = np.zeros((int(problem.index.max(initial=-1)) + 1, partition.count), dtype=bool)
@@ -38,7 +46,10 @@ def pixel(
         used[part.index[chosen >= 0], chosen[chosen >= 0]] = True
         return subsets.subset_step(points, gradient, partition, chosen, part.eps, box.lo, box.hi)
 
-    return descend(problem, step, loss=loss, steps=steps, first=first)
+    return descend(
+        problem, step, loss=loss, steps=steps, first=first,
+        dither=around_own_answer(problem, steps, dither),
+    )  # fmt: skip
 
 
 @register("random-pixel", at_x=False, subset=True, blind=True)

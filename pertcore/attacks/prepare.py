@@ -56,7 +56,7 @@ def prepare(
     box = parse_bounds(bounds, oracle.input_shape, oracle.dtype)
     _check_inside(points, box, bounds)
     ball = _ball(attack, eps, norm, len(points))
-    kind = _task(task, oracle, y, loss, attack.minimum_norm, warnings)
+    kind = _task(attack, task, oracle, y, loss, warnings)
     labels = _checked_y(y, oracle, len(points), kind, targeted)
     if bounds is None and len(oracle.input_shape) == 3:
         warnings.append(
@@ -172,7 +172,7 @@ def _check_inside(x: Array, box: Box, bounds: Any) -> None:
 
 
 def _task(
-    task: str | None, oracle: Oracle, y: Any, loss: Any, minimum_norm: bool, warnings: list[str]
+    attack: Attack, task: str | None, oracle: Oracle, y: Any, loss: Any, warnings: list[str]
 ) -> str:  # fmt: skip
     if task is not None:
         if task not in ("classification", "regression"):
@@ -190,7 +190,9 @@ def _task(
                 "y.astype(int), or say task='regression' if they are values"
             )
         return "regression"
-    if minimum_norm or _members(oracle) is not None:
+    if attack.regression:
+        return "regression"
+    if attack.minimum_norm or _members(oracle) is not None:
         return "classification"
     axes = [size for size in oracle.output_shape if size != 1]
     same = math.prod(oracle.output_shape) == math.prod(oracle.input_shape)

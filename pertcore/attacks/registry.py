@@ -25,6 +25,7 @@ class Attack:
     linearisation is at x itself, so the one that gave the clean prediction is used for it.
     `minimum_norm`: eps may be left out. `subset`: works on a partition, with p = inf only.
     `blind`: asks for no derivative. `own_loss`: the loss of a recipe without an option for it.
+    `regression`: without y the task is a regression, whatever the outputs look like.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Attack:
     subset: bool = False
     blind: bool = False
     own_loss: str | None = None
+    regression: bool = False
 
     def __call__(self, oracle: Oracle, x: Any, y: Any = None, **settings: Any) -> AttackResult:
         """The same as `pertcore.attack(oracle, x, y, attack=<this name>, ...)`."""

@@ -1,4 +1,4 @@
-"""Random points of the ball: where restarts begin, and what chance alone does."""
+"""Random points of the ball: where restarts and dithers lead, and what chance alone does."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from pertcore.closed_form import exact, sampling
 from pertcore.closed_form.norms import row_norms
 from pertcore.oracle import Array
-from pertcore.solvers.descent import DRAWS_PER_RESTART
+from pertcore.solvers.descent import DRAWS_PER_RESTART, Dither
 from pertcore.solvers.problem import Problem
 
 
@@ -35,6 +35,18 @@ def on_sphere(problem: Problem, restart: int, share: float = 1.0) -> Array:
         length = np.maximum(row_norms(noise, problem.norm), np.finfo(noise.dtype).tiny)
         noise *= (radius / length)[:, None].astype(noise.dtype)
     return _placed(problem, noise)
+
+
+def around_own_answer(problem: Problem, steps: int, dither: float | None) -> Dither | None:
+    """The dither asked for; by default eps / steps for regression without y, else none.
+
+    Where y = f(x) the gradient of the squared error vanishes at x (Balda et al., after (15)).
+    """
+    if dither is None and problem.goal.task == "regression" and problem.goal.own_answer:
+        return lambda part, _t: part.eps / steps
+    if not dither:
+        return None
+    return lambda part, _t: np.full(len(part), dither)
 
 
 def _placed(problem: Problem, noise: Array) -> Array:

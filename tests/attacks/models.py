@@ -36,6 +36,8 @@ def two_classes(seed=0, d=8):
 def run(attack, oracle, x, y=None, **settings):
     """The attack with the options every kind of attack needs."""
     row = pc.attacks.registry.ATTACKS[attack]
+    if row.regression:
+        settings.setdefault("task", "classification")
     if row.minimum_norm:
         settings.setdefault("eps", None)
     elif "eps" not in settings:
