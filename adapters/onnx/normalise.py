@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator
 
 import onnx
 from onnx import inliner, version_converter
 
+from pertcore.adapters.onnx.earlier import BATCHED_SCAN, one_by_one
+from pertcore.adapters.onnx.schemas import EMITTED, first_that_fits, spelled
 from pertcore.errors import ModelError
 
-EMITTED = 18
 STANDARD = ("", "ai.onnx")
 NUMPY_BROADCAST = 7
 
@@ -45,7 +45,7 @@ def main_opset(model: onnx.ModelProto) -> int:
 
 def _converted(model: onnx.ModelProto, version: int) -> onnx.ModelProto:
     if version < NUMPY_BROADCAST:
-        model = _aligned(model)
+        model = _restamped(_aligned(model))
     try:
         converted = version_converter.convert_version(model, EMITTED)
     except Exception as error:
@@ -56,6 +56,28 @@ def _converted(model: onnx.ModelProto, version: int) -> onnx.ModelProto:
     # The converter leaves types of inner values behind that no longer hold.
     del converted.graph.value_info[:]
     return converted
+
+
+def _restamped(model: onnx.ModelProto) -> onnx.ModelProto:
+    """An aligned model called one of opset 7 where its nodes are valid there, once the words for
+    broadcasting and for inference are gone; ONNX's converter needs fixed shapes to see that."""
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    context = onnx.checker.C.CheckerContext()
+    context.ir_version, context.opset_imports = 3, {"": NUMPY_BROADCAST}
+    for node in made.graph.node:
+        idle = [a for a in node.attribute if a.name in ("broadcast", "is_test") and a.i]
+        for attribute in idle:
+            node.attribute.remove(attribute)
+        try:
+            onnx.checker.check_node(node, context)
+        except onnx.checker.ValidationError:
+            return model
+        if node.op_type == "PRelu":
+            return model
+    for entry in made.opset_import:
+        entry.version = NUMPY_BROADCAST if entry.domain in ("", "ai.onnx") else entry.version
+    return made
 
 
 def _aligned(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -107,7 +129,7 @@ def _needed(model: onnx.ModelProto, version: int) -> int:
             raise ModelError(f"opset {version} has no operator {node.op_type!r}") from None
         if newest.since_version > EMITTED:
             types = _types(model) if types is None else types
-            needed = max(needed, _first_that_fits(node, newest, types))
+            needed = max(needed, first_that_fits(node, newest, types))
     return needed
 
 
@@ -133,38 +155,4 @@ def _types(model: onnx.ModelProto) -> dict[str, str]:
     except Exception as error:
         raise ModelError(f"the types inside the model contradict each other: {error}") from error
     elements = given | {v.name: v.type.tensor_type.elem_type for v in inferred}
-    return {name: _spelled(element) for name, element in elements.items() if element}
-
-
-def _spelled(element: int) -> str:
-    return f"tensor({onnx.TensorProto.DataType.Name(element).lower()})"
-
-
-def _first_that_fits(node: onnx.NodeProto, newest: Any, types: Mapping[str, str]) -> int:
-    """The lowest opset from 18 on that has the node with its attributes, inputs and types."""
-    for opset in range(EMITTED, newest.since_version):
-        try:
-            schema: Any = onnx.defs.get_schema(node.op_type, opset, "")
-        except onnx.defs.SchemaError:
-            continue
-        if not schema.deprecated and _fits(node, schema) and _typed(node, schema, types):
-            return opset
-    return int(newest.since_version)
-
-
-def _fits(node: onnx.NodeProto, schema: Any) -> bool:
-    """Whether an operator has the attributes and as many inputs as the node."""
-    known = all(attribute.name in schema.attributes for attribute in node.attribute)
-    return known and schema.min_input <= len(node.input) <= schema.max_input
-
-
-def _typed(node: onnx.NodeProto, schema: Any, types: Mapping[str, str]) -> bool:
-    """Whether an operator takes and makes the types of the node; unknown ones count as fitting."""
-    pairs = [*_formal(node.input, schema.inputs), *_formal(node.output, schema.outputs)]
-    return all(types[name] in kind.types for name, kind in pairs if name in types)
-
-
-def _formal(names: Sequence[str], formal: Sequence[Any]) -> Iterator[tuple[str, Any]]:
-    """The names, each with its parameter of the schema; the last one may stand for many."""
-    for place, name in enumerate(names):
-        yield name, formal[min(place, len(formal) - 1)]
+    return {name: spelled(element) for name, element in elements.items() if element}
