@@ -46,6 +46,8 @@ def main_opset(model: onnx.ModelProto) -> int:
 def _converted(model: onnx.ModelProto, version: int) -> onnx.ModelProto:
     if version < NUMPY_BROADCAST:
         model = _restamped(_aligned(model))
+    if version == BATCHED_SCAN:
+        model = one_by_one(model)
     try:
         converted = version_converter.convert_version(model, EMITTED)
     except Exception as error:
