@@ -44,13 +44,14 @@ class AttackResult:
     """Adversarial examples and what is known about them, for n samples.
 
     x_adv, delta: (n, *sample) of the caller's kind of array, delta = float64(x_adv) - float64(x);
-    the rest is NumPy. success: (n,) bool;
-    status: (n,) of `Status`; norms: (n,) float64 norm of delta; margin: (n,) float64, below
-    zero where fooled, NaN for regression; before, after: (n,) predicted class, -1 for
-    regression and where the answer is not finite; loss_before, loss_after: (n,) the loss the
-    attack was given, as the user wrote it (the squared error, not its negative); calls: model runs
-    per sample, summed; seconds: wall time; exact: whether every derivative was exact; warnings:
-    sentences on how the result could be wrong; settings: the arguments that repeat it.
+    the rest is NumPy. success: (n,) bool; status: (n,) of `Status`; norms: (n,) float64 norm of
+    delta; margin: (n,) float64, below zero where fooled, NaN for regression; before, after: (n,)
+    predicted class, -1 for regression and where the answer is not finite; loss_before, loss_after:
+    (n,) the loss the attack was given, as the user wrote it (the squared error, not its negative);
+    metrics: name -> (n,) float64 at x_adv: the user's own, and for regression mse of the output
+    against y, else f(x), psnr_in of the perturbation and psnr_out of the output in dB; calls: model
+    runs per sample, summed; seconds: wall time; exact: whether every derivative was exact;
+    warnings: sentences on how the result could be wrong; settings: the arguments that repeat it.
     """
 
     x_adv: Any
@@ -67,6 +68,7 @@ class AttackResult:
     seconds: float
     exact: bool
     task: str
+    metrics: dict[str, Array] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
 
@@ -95,6 +97,7 @@ class AttackResult:
             "norm": self.settings.get("norm"),
             "samples": n,
             **(self._losses() if self.task == "regression" else self._fooled()),
+            **self._measured(),
             "forward per sample": self.calls.f / n if n else 0.0,
             "backward per sample": self.calls.vjp / n if n else 0.0,
             "seconds": self.seconds,
@@ -119,6 +122,18 @@ class AttackResult:
             "median norm": _median(self.norms),
         }
 
+    def _measured(self) -> dict[str, Any]:
+        """Means over the samples where a metric is finite; a PSNR is one of per-sample dB."""
+        peak = f"dB, peak {self.settings.get('peak', 1.0):g}"
+        names = {
+            "mse": "mean MSE", "psnr_in": f"mean input PSNR ({peak})",
+            "psnr_out": f"mean output PSNR ({peak})",
+        }  # fmt: skip
+        return {
+            names.get(name, f"mean {name}"): _mean(values[np.isfinite(values)])
+            for name, values in self.metrics.items()
+        }
+
     def __str__(self) -> str:
         rows = [
             (k, f"{v:.4g}" if isinstance(v, float) else str(v)) for k, v in self.summary().items()
@@ -127,7 +142,7 @@ class AttackResult:
             (f"status {Status(code).name}", f"{count}  {ADVICE[Status(code)]}")
             for code, count in zip(*np.unique(self.status, return_counts=True), strict=True)
         ]
-        lines = [f"{name:<26} {value}" for name, value in rows + ended]
+        lines = [f"{name:<34} {value}" for name, value in rows + ended]
         return "\n".join(lines + [f"warning: {text}" for text in self.warnings])
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from pertcore.arrays import as_numpy
-from pertcore.attacks.options import number
+from pertcore.attacks.options import number, positive
 from pertcore.attacks.registry import Attack
+from pertcore.closed_form.metrics import Metric, checked, mse
 from pertcore.constraints import (
     Ball,
     Box,
@@ -36,6 +37,8 @@ class Given:
     free: Array | None
     partition: Partition | None
     goal: Goal
+    metrics: dict[str, Metric]
+    peak: float
     restore: Any
     warnings: tuple[str, ...]
 
@@ -43,7 +46,7 @@ class Given:
 def prepare(
     attack: Attack, oracle: Oracle, x: Any, y: Any, *, eps: Any, norm: Any, bounds: Any,
     targeted: bool, mask: Any, partition: Any, task: str | None, decision: Any, threshold: Any,
-    goal: str | None, loss: Any, options: dict[str, Any],
+    goal: str | None, loss: Any, metrics: Any, peak: Any, options: dict[str, Any],
 ) -> Given:  # fmt: skip
     """Everything checked before any model run; InputError or CapabilityError otherwise.
 
@@ -71,8 +74,14 @@ def prepare(
     )  # fmt: skip
     return Given(
         x=points, y=labels, ball=ball, box=box, free=_checked_mask(mask, points, groups),
-        partition=groups, goal=wanted, restore=restore, warnings=tuple(warnings),
+        partition=groups, goal=wanted, metrics=_metrics(kind, metrics),
+        peak=positive("peak", peak), restore=restore, warnings=tuple(warnings),
     )  # fmt: skip
+
+
+def _metrics(kind: str, given: Any) -> dict[str, Metric]:
+    own = {"mse": mse} if kind == "regression" else {}
+    return {**own, **checked(given)}
 
 
 def _check_oracle(attack: Attack, oracle: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings as python_warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from pertcore.attacks.registry import Attack, find
 from pertcore.attacks.verify import Verified, clean_answer, differences, joined, verify
 from pertcore.chunked import chunked
 from pertcore.closed_form import sampling
+from pertcore.closed_form.metrics import Metric, psnr
 from pertcore.errors import PertcoreWarning
 from pertcore.oracle import Array, Calls, Oracle
 from pertcore.result import AttackResult
@@ -52,6 +53,8 @@ def attack(
     decision: float = 0.0,
     threshold: float | None = None,
     goal: str | None = None,
+    metrics: Mapping[str, Metric] | None = None,
+    peak: float = 1.0,
     rng: int | np.random.Generator = 0,
     first_index: int = 0,
     batch_size: int | None = None,
@@ -62,20 +65,21 @@ def attack(
     """Perturb every sample of x inside its ball and box, and verify the result on the oracle.
 
     x: (n, *sample) floats, any array that speaks DLPack; y: (n,) integer classes (wanted classes
-    with `targeted`), or (n, *out) floats for regression; None takes the model's own answer.
-    eps: the budget in the units of x, a number, (n,) numbers or text such as "8/255"; None only
-    for minimum-norm attacks. norm: order p >= 1, "linf", "l2". bounds: (lo, hi), numbers or
-    arrays; None is unbounded. mask: bool, True = may change, broadcasts to x. partition: for
-    subset attacks, "pixels" or integers of the sample's shape, -1 = frozen. task:
-    "classification" or "regression" where the default guess is wrong. decision: a single logit
-    above it is class 1. threshold: regression succeeds once its loss is there. goal:
-    what a callable loss wants, "minimise" or "maximise"; None reads its attribute `goal`, else
-    "minimise". rng: a seed or Generator; the random numbers of sample i depend on the seed and
-    first_index + i alone; a call with first_index > 0 continues a data set and does not check the
-    model again. batch_size: samples in flight. deterministic: the model runs in padded chunks of
-    one size on one thread: the same seed gives the same bits. callback: told of every step
-    (`Progress`). Further options are the attack's own: `pertcore.attacks.pgd.options` lists
-    them with their defaults.
+    with `targeted`), or (n, *out) floats for regression; None takes the model's own answer. eps:
+    the budget in the units of x, a number, (n,) numbers or text such as "8/255"; None only for
+    minimum-norm attacks. norm: order p >= 1, "linf", "l2". bounds: (lo, hi), numbers or arrays;
+    None is unbounded. mask: bool, True = may change, broadcasts to x. partition: for subset
+    attacks, "pixels" or integers of the sample's shape, -1 = frozen. task: "classification" or
+    "regression" where the default guess is wrong. decision: a single logit above it is class 1.
+    threshold: regression succeeds once its loss is there. goal: what a callable loss wants,
+    "minimise" or "maximise"; None reads its attribute `goal`, else "minimise". metrics: name ->
+    metric(f, y) -> (n,), taken at x_adv and kept in the result, f and y (n, K); a regression has
+    mse, psnr_in and psnr_out by itself, for which `peak` is the largest value of a signal. rng: a
+    seed or Generator; the random numbers of sample i depend on the seed and first_index + i alone;
+    a call with first_index > 0 continues a data set and does not check the model again. batch_size:
+    samples in flight. deterministic: the model runs in padded chunks of one size on one thread: the
+    same seed gives the same bits. callback: told of every step (`Progress`). Further options are
+    the attack's own: `pertcore.attacks.pgd.options` lists them with their defaults.
 
     Raises InputError for a wrong call before any model run, CapabilityError where the oracle
     lacks a derivative.
@@ -87,7 +91,8 @@ def attack(
     given = prepare(
         row, oracle, x, y, eps=eps, norm=norm, bounds=bounds, targeted=targeted, mask=mask,
         partition=partition, task=task, decision=decision, threshold=threshold, goal=goal,
-        loss=chosen.get("loss") if "loss" in options else None, options=chosen,
+        loss=chosen.get("loss") if "loss" in options else None, metrics=metrics, peak=peak,
+        options=chosen,
     )  # fmt: skip
     if "loss" in chosen:
         chosen["loss"] = given.goal.loss
@@ -99,7 +104,7 @@ def attack(
     settings = {
         "attack": row.name, "norm": given.ball.norm, "eps": eps, "bounds": bounds,
         "task": given.goal.task, "targeted": targeted, "decision": given.goal.decision,
-        "threshold": threshold, "goal": goal, "masked": mask is not None,
+        "threshold": threshold, "goal": goal, "peak": given.peak, "masked": mask is not None,
         "partition": partition if partition is None or isinstance(partition, str) else "given",
         "seed": seed, "first_index": first_index, "batch_size": batch_size,
         "deterministic": deterministic, **chosen,
@@ -146,7 +151,7 @@ class _Run:
             seen = (problem.take(right),) if lin is None else (problem, lin)
             points[right], status[right] = self.row.recipe(*seen, **self.options)
         points[left_out] = problem.x[left_out]
-        return verify(oracle, points, status, clean, goal)
+        return verify(oracle, points, status, clean, goal, given.metrics)
 
     def _problem(self, x: Array, y: Array, begin: int) -> Problem:
         given, place = self.given, np.arange(len(x))
@@ -169,6 +174,10 @@ def _result(
     verified: Verified, given: Given, run: _Run, calls: Calls, seconds: float, settings: Any
 ) -> AttackResult:
     delta, norms = differences(given.x, verified.x_adv, given.ball.norm)
+    figures = dict(verified.metrics)
+    if "mse" in figures:
+        figures["psnr_in"] = psnr(np.mean(delta * delta, axis=1), peak=given.peak)
+        figures["psnr_out"] = psnr(figures["mse"], peak=given.peak)
     notes = [*given.warnings, *run.notes, *check_statuses(verified.status)]
     for note in dict.fromkeys(notes):
         python_warnings.warn(note, PertcoreWarning, stacklevel=3)
@@ -177,6 +186,6 @@ def _result(
         delta=given.restore(delta.reshape(given.x.shape)), success=verified.success,
         status=verified.status, norms=norms, margin=verified.margin, before=verified.before,
         after=verified.after, loss_before=verified.loss_before, loss_after=verified.loss_after,
-        calls=calls, seconds=seconds, exact="exact" in run.oracle.capabilities,
+        metrics=figures, calls=calls, seconds=seconds, exact="exact" in run.oracle.capabilities,
         task=given.goal.task, warnings=tuple(dict.fromkeys(notes)), settings=settings,
     )  # fmt: skip

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
+from pertcore.closed_form import metrics as closed
 from pertcore.closed_form.norms import row_norms
 from pertcore.oracle import Array, Oracle
 from pertcore.result import Status
@@ -29,7 +31,7 @@ class Clean:
 
 @dataclass(frozen=True)
 class Verified:
-    """One verified batch; every field (n, ...), named as in `AttackResult`."""
+    """One verified batch; every field (n, ...), or a dict of such, named as in `AttackResult`."""
 
     x_adv: Array
     success: Array
@@ -39,6 +41,7 @@ class Verified:
     after: Array
     loss_before: Array
     loss_after: Array
+    metrics: dict[str, Array] = field(default_factory=dict)
 
 
 def clean_answer(value: Array, y: Array | None, goal: Goal) -> Clean:
@@ -74,7 +77,10 @@ def predicted(value: Array, goal: Goal) -> Array:
     return np.where(np.isfinite(scores).all(axis=1), classes.astype(np.int64), -1)
 
 
-def verify(oracle: Oracle, points: Array, status: Array, clean: Clean, goal: Goal) -> Verified:
+def verify(
+    oracle: Oracle, points: Array, status: Array, clean: Clean, goal: Goal,
+    metrics: Mapping[str, closed.Metric],
+) -> Verified:  # fmt: skip
     """One forward run at the points (n, d) decides; what a recipe claimed is only its status."""
     value = oracle(points.reshape(len(points), *oracle.input_shape))
     at_x = goal.rows(goal.loss, clean.value, clean.y).value
@@ -96,13 +102,20 @@ def verify(oracle: Oracle, points: Array, status: Array, clean: Clean, goal: Goa
     return Verified(
         points, success, final, margin, clean.before, predicted(value, goal),
         goal.shown(at_x), goal.shown(at_points),
+        closed.measured(metrics, value.reshape(len(value), -1), clean.y),
     )  # fmt: skip
 
 
 def joined(parts: list[Verified]) -> Verified:
     """Batches in order as one."""
+    rows = {
+        f.name: np.concatenate([getattr(p, f.name) for p in parts])
+        for f in fields(Verified)
+        if f.name != "metrics"
+    }
+    names = parts[0].metrics
     return Verified(
-        *(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Verified))
+        **rows, metrics={k: np.concatenate([p.metrics[k] for p in parts]) for k in names}
     )
 
 

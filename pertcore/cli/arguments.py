@@ -44,6 +44,7 @@ class AttackArguments:
     task: str | None = None
     decision: str | None = None
     threshold: str | None = None
+    peak: str | None = None
     partition: str | None = None
     mean: str | None = None
     std: str | None = None

@@ -120,6 +120,7 @@ def attack(
     task: Annotated[str | None, typer.Option(help="classification or regression.")] = None,
     decision: Annotated[str | None, typer.Option(help="Boundary of a single logit.")] = None,
     threshold: Annotated[str | None, typer.Option(help="Regression: success from here.")] = None,
+    peak: Annotated[str | None, typer.Option(help="Largest value of a signal, for PSNR.")] = None,
     partition: Annotated[str | None, typer.Option(help="pixels, or integers in a .npy.")] = None,
     mean: Annotated[str | None, typer.Option(help="Subtracted before the model, a,b,c.")] = None,
     std: Annotated[str | None, typer.Option(help="Divided by before the model, a,b,c.")] = None,

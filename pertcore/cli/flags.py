@@ -9,7 +9,7 @@ import re
 WORDS = (
     "attack", "norm", "eps", "bounds", "steps", "restarts", "loss", "step_size", "rel_step_size",
     "rel_alpha", "dither", "overshoot", "tolerance", "classes", "refine", "task", "decision",
-    "threshold", "partition", "mean", "std", "input", "output", "freeze", "limit", "scale",
+    "threshold", "peak", "partition", "mean", "std", "input", "output", "freeze", "limit", "scale",
     "layout", "batch_size", "threads", "finite_differences", "deterministic", "input_shape", "mode",
 )  # fmt: skip
 OTHERS = {"rng": "--seed", "outputs": "--output", "wrt": "--input", "path": "--out", "model": ""}

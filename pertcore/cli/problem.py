@@ -82,7 +82,7 @@ def _settings(arguments: AttackArguments) -> dict[str, Any]:
         "rng": arguments.seed, "deterministic": arguments.deterministic, "task": arguments.task,
         **arguments.options(),
     }  # fmt: skip
-    for name in ("decision", "threshold"):
+    for name in ("decision", "threshold", "peak"):
         value = arguments.number(name)
         if value is not None:
             settings[name] = value

@@ -98,7 +98,8 @@ def result_columns(
     """The rows of `results.parquet` for one batch, a column a key, in order.
 
     label: the given label, else the clean prediction; target: the wanted class of a targeted
-    attack. Classes are -1 for regression, where the losses tell the story. calls: runs of the
+    attack. Classes are -1 for regression, where the losses tell the story, and the metrics: mse,
+    psnr_in, psnr_out. calls: runs of the
     model and of its derivatives per sample, the mean of the batch.
     """
     n = len(result.success)
@@ -119,6 +120,7 @@ def result_columns(
         "margin": result.margin,
         "loss_before": result.loss_before,
         "loss_after": result.loss_after,
+        **result.metrics,
         "calls": np.full(n, per_sample),
     }
 

@@ -67,7 +67,8 @@ def attacked_batches(
 def untouched(result: AttackResult, x: Array, rows: Array) -> AttackResult:
     """The result with samples `rows`, (n,) bool, as they were: x itself, status CLEAN_ERROR.
 
-    The margin of those that were attacked is NaN: what is known is that of the point given up.
+    The margin and metrics of those that were attacked are NaN: what is known is that of the point
+    given up.
     """
     rows = rows & (result.status != Status.CLEAN_ERROR)
     if not rows.any():
@@ -80,6 +81,7 @@ def untouched(result: AttackResult, x: Array, rows: Array) -> AttackResult:
         margin=np.where(rows, np.nan, result.margin),
         after=np.where(rows, result.before, result.after),
         loss_after=np.where(rows, result.loss_before, result.loss_after),
+        metrics={k: np.where(rows, np.nan, v) for k, v in result.metrics.items()},
         warnings=(*_unrelated(result), *check_statuses(status)),
     )  # fmt: skip
 
@@ -101,16 +103,22 @@ def joined(results: Sequence[AttackResult]) -> AttackResult:
     calls = Calls(*(sum(getattr(r.calls, kind) for r in results) for kind in ("f", "vjp", "jvp")))
     other = [text for r in results for text in _unrelated(r)]
     return replace(
-        without_points(first), **rows, calls=calls, seconds=sum(r.seconds for r in results),
-        exact=all(r.exact for r in results),
+        without_points(first), **rows, metrics=_metrics(results), calls=calls,
+        seconds=sum(r.seconds for r in results), exact=all(r.exact for r in results),
         warnings=tuple(dict.fromkeys([*other, *check_statuses(rows["status"])])),
     )  # fmt: skip
+
+
+def _metrics(results: Sequence[AttackResult]) -> dict[str, Array]:
+    names = results[0].metrics
+    return {name: np.concatenate([r.metrics[name] for r in results]) for name in names}
 
 
 def selected(result: AttackResult, rows: Array) -> AttackResult:
     """Samples `rows`, (n,) bool, of a result without points: figures over a part of the data."""
     return replace(
-        without_points(result), **{name: getattr(result, name)[rows] for name in ROWS}
+        without_points(result), **{name: getattr(result, name)[rows] for name in ROWS},
+        metrics={name: values[rows] for name, values in result.metrics.items()},
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import pytest
 
 import pertcore as pc
 from pertcore.attacks.registry import ATTACKS
+from pertcore.errors import InputError
 from pertcore.testing import assert_in_ball
 from tests.attacks.models import network, run, samples
 
@@ -114,3 +115,39 @@ def test_linear_is_algorithm_1_and_needs_no_word_about_the_task():
     two = pc.attack(model, x, attack="alg1", eps=0.1, steps=7, task="regression")
     assert one.task == "regression" and np.array_equal(one.x_adv, two.x_adv)
     assert one.success.all()
+
+
+def test_metrics_are_taken_at_x_adv_and_shown():
+    model, x = autoencoder(np.float32), samples(15)
+    own = {"worst": lambda f, y: np.abs(f - y).max(axis=1)}
+    y = model(x) + np.float32(0.1)
+    result = pc.attack(
+        model, x, y, attack="linear", eps=0.1, metrics=own, peak=2.0, batch_size=4, norm=2
+    )
+    apart = model(result.x_adv).astype(float) - y
+    found = result.metrics
+    np.testing.assert_allclose(found["mse"], (apart**2).mean(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(found["worst"], np.abs(apart).max(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(found["psnr_out"], 10 * np.log10(4 / found["mse"]))
+    np.testing.assert_allclose(found["psnr_in"], 10 * np.log10(4 * 12 / result.norms**2))
+    np.testing.assert_allclose(
+        result.summary()["mean output PSNR (dB, peak 2)"], found["psnr_out"].mean()
+    )
+    assert result.summary()["mean worst"] == found["worst"].mean()
+    assert "mean worst" in str(result)
+
+
+def test_a_classifier_has_no_squared_error_but_the_users_metrics():
+    model, x = network(), samples()
+    right = {"score": lambda f, y: f[np.arange(len(f)), y]}
+    result = pc.attack(model, x, eps=0.1, metrics=right)
+    assert list(result.metrics) == ["score"]
+    np.testing.assert_array_equal(
+        result.metrics["score"], model(result.x_adv)[np.arange(len(x)), result.before]
+    )
+
+
+@pytest.mark.parametrize("metrics", [[1], {"mse": lambda f, y: f}, {"a": 3}, {"a": lambda f, y: f}])
+def test_a_wrong_metric_is_refused(metrics):
+    with pytest.raises(InputError, match="metrics"):
+        pc.attack(autoencoder(), samples(dtype=np.float64), eps=0.1, metrics=metrics)

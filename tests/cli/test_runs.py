@@ -126,3 +126,29 @@ def test_regression_without_labels(tmp_path: Path, capfd: pytest.CaptureFixture[
     summary = json.loads((out / "run.json").read_text())["summary"]
     assert summary["samples"] == 20 and "fooled" not in summary
     assert summary["mean loss after"] == pytest.approx(np.mean(rows["loss_after"]))
+    assert "mean output PSNR (dB, peak 1)" in shown and "mean MSE" in shown
+    np.testing.assert_allclose(np.array(rows["mse"]) * 64, rows["loss_after"], rtol=1e-5)
+    np.testing.assert_allclose(rows["psnr_out"], -10 * np.log10(rows["mse"]))
+    assert min(rows["psnr_in"]) >= 19.99 and max(rows["psnr_in"]) < 60
+
+
+@pytest.mark.parametrize("name", ["linear", "subset", "pixel", "random", "random-pixel"])
+def test_regression_attacks_by_name(
+    name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    x, _ = digits()
+    np.save(tmp_path / "y.npy", x[:12])
+    out = tmp_path / "out"
+    flags = ["--inputs", f"{DATA}:x", "--labels", str(tmp_path / "y.npy"), "--limit", "12"]
+    flags += ["--attack", name, "--peak", "2", "--out", str(out), *BUDGET]
+    assert main(["attack", str(AUTOENCODER), *flags]) == 0
+    rows = parquet.read_table(out / "results.parquet").to_pydict()
+    adversarial = np.load(out / "x_adv.npy")
+    answer = pertcore.from_onnx(AUTOENCODER)(adversarial)
+    wanted = ((answer - x[:12]) ** 2).reshape(12, -1).mean(axis=1)
+    np.testing.assert_allclose(rows["mse"], wanted, rtol=1e-4)
+    np.testing.assert_allclose(rows["psnr_out"], 10 * np.log10(4 / wanted), atol=1e-3)
+    assert "mean output PSNR (dB, peak 2)" in capfd.readouterr().out
+    raised = np.array(rows["loss_after"]) > np.array(rows["loss_before"])
+    np.testing.assert_array_equal(rows["success"], raised)
+    assert raised.all() or name.startswith("random")
