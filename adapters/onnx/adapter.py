@@ -18,7 +18,7 @@ from pertcore.adapters.onnx.linearization import (
 from pertcore.adapters.onnx.load import load
 from pertcore.adapters.onnx.registry import STRAIGHT
 from pertcore.adapters.onnx.select import Choice, choose
-from pertcore.adapters.onnx.untouched import UserModel
+from pertcore.adapters.onnx.untouched import UserModel, runs
 from pertcore.errors import CapabilityError, InputError
 from pertcore.oracle import Array, Calls, Linearization, Oracle
 
@@ -74,7 +74,7 @@ class OnnxOracle:
     """y = f(x) of an ONNX model with J^T v and J u, one or many at a time.
 
     `f(x)` runs the user's own untouched model, so that results are judged on it (a model with a
-    fixed batch of one runs lifted, verified against itself). `batch` tells which: "free",
+    fixed batch runs lifted, verified against itself). `batch` tells which: "free",
     "lifted" or "looped"; `remarks` says why.
     """
 
@@ -142,9 +142,18 @@ class OnnxOracle:
         x = self._checked(x)
         self.calls.f += len(x)
         if self.batch == "looped":
-            parts = [self._linearized(x[i : i + 1]) for i in range(len(x))]
-            return LoopedLinearization(parts, (self.input_shape, self.output_shape, self.dtype))
+            return self._looped(x)
         return self._linearized(x)
+
+    def _looped(self, x: Array) -> LoopedLinearization:
+        width = int(self._choice.dims[0])  # type: ignore[arg-type]
+        values, kept = [np.zeros((0, *self.output_shape), self.dtype)], []
+        for rows in runs(x, width):
+            value, residuals = self._engine.run(np.array(rows, order="C"))
+            values.append(value)
+            kept.append(residuals)
+        value, places = np.concatenate(values)[: len(x)], np.arange(len(x))
+        return LoopedLinearization(self._engine, self.calls, value, kept, places, width)
 
     def _linearized(self, x: Array) -> OnnxLinearization:
         if len(x) == 0:

@@ -1,4 +1,4 @@
-"""Builds the engine of a model: free batch, batch of one lifted and verified, or looped."""
+"""Builds the engine of a model: free batch, fixed batch lifted and verified, or looped."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def build(
 ) -> Built:
     """Differentiates the model and settles how it carries a batch.
 
-    Raises CapabilityError where a rule is missing, the gradient is zero, or the batch is fixed at
-    another number than one.
+    Raises CapabilityError where a rule is missing, the gradient is zero, or the first axis, fixed
+    at more than one, is no batch.
     """
     normal, opset = normalise(adopted(pruned(model, choice.output), main_opset(model)))
     remarks = (f"the graphs need opset {opset}",) if opset > 18 else ()
 
-    def engine(dims: Sequence[int | Poly], *, lift: bool) -> Engine:
+    def engine(dims: Sequence[int | Poly], *, lift: int) -> Engine:
         shapes = {choice.input: dims}
         primal = reemit(normal, opset, shapes, freeze=choice.freeze, lift=lift, straight=straight)
         output = primal.values.get(choice.output)
@@ -65,26 +65,51 @@ def build(
 
     first = choice.dims[0]
     if isinstance(first, Poly):
-        made = engine(choice.dims, lift=False)
+        made = engine(choice.dims, lift=0)
         _check_batch_first(made, choice)
         return Built(made, "free", remarks, _mixing(user, choice))
-    if first != 1:
-        raise CapabilityError(
-            f"input {choice.input!r} has a fixed batch of {first}: "
-            "export it with a batch of 1 or free"
-        )
     reason = ""
     try:
-        lifted = engine((symbol(BATCH), *choice.dims[1:]), lift=True)
+        lifted = engine((symbol(BATCH), *choice.dims[1:]), lift=first)
         reason = _difference(lifted, user, choice)
     except PertcoreError as error:
         reason = str(error)
     if not reason:
-        return Built(lifted, "lifted", (*remarks, "its batch of one was lifted, and verified"))
-    single = engine(choice.dims, lift=False)
+        _check_apart(user, choice, first)
+        remark = f"its batch of {_spelled(first)} was lifted, and verified"
+        return Built(lifted, "lifted", (*remarks, remark))
+    single = engine(choice.dims, lift=0)
     _check_batch_first(single, choice)
-    remark = f"its batch of one cannot be lifted ({reason}): samples run one by one"
-    return Built(single, "looped", (*remarks, remark))
+    _check_apart(user, choice, first)
+    return Built(single, "looped", (*remarks, _looped(first, reason)))
+
+
+def _spelled(width: int) -> str:
+    return "one" if width == 1 else str(width)
+
+
+def _looped(width: int, reason: str) -> str:
+    by = "one by one" if width == 1 else f"{width} at a time"
+    return f"its batch of {_spelled(width)} cannot be lifted ({reason}): samples run {by}"
+
+
+def _check_apart(user: UserModel, choice: Choice, width: int) -> None:
+    """Raises CapabilityError where a first axis fixed at several is no batch: its rows mix."""
+    x = probes(choice)[[0, 3]]
+    if width == 1:
+        return
+    whole = user(x)
+    if not _agree(whole[:1], user(x[:1])) or not _agree(whole[::-1], user(x[::-1])):
+        raise CapabilityError(
+            f"the first axis of input {choice.input!r}, fixed at {width}, is no batch: the output "
+            "for a row changes with the other rows; export the model with a batch axis before it"
+        )
+
+
+def _agree(whole: Array, alone: Array) -> bool:
+    allowed = CLOSE * float(np.nanmax(np.abs(whole), initial=0.0))
+    same = whole.shape == alone.shape
+    return same and np.allclose(whole, alone, rtol=0, atol=allowed, equal_nan=True)
 
 
 def _check_batch_first(engine: Engine, choice: Choice) -> None:
@@ -118,9 +143,7 @@ def _mixing(user: UserModel, choice: Choice) -> tuple[str, ...]:
     """A sentence on a model of free batch whose answer for a sample changes with its neighbours."""
     x = probes(choice)[[0, 3]]
     whole, alone = user(x), user(x[:1])
-    allowed = CLOSE * float(np.nanmax(np.abs(whole), initial=0.0))
-    same = whole[:1].shape == alone.shape
-    if same and not np.allclose(whole[:1], alone, rtol=0, atol=allowed, equal_nan=True):
+    if whole[:1].shape == alone.shape and not _agree(whole[:1], alone):
         return ("its output for a sample changes with the other samples or from run to run",)
     return ()
 

@@ -44,9 +44,9 @@ class OperatorInfo:
 class ModelInfo:
     """A model at a glance.
 
-    `batch` is "free", "lifted" (a fixed batch of one, made free and verified), "looped" (lifting
-    would be wrong: samples run one by one), or "fixed" where it was not tried; `exact` says
-    whether the derivative is exact; `notes` are sentences for the user.
+    `batch` is "free", "lifted" (a fixed batch, made free and verified), "looped" (lifting would
+    be wrong: samples run as many at a time as the file says), or "fixed" where it was not tried;
+    `exact` says whether the derivative is exact; `notes` are sentences for the user.
     """
 
     inputs: tuple[TensorInfo, ...]

@@ -1,4 +1,4 @@
-"""A model exported for a batch of one, made to carry N samples: only reshapes need a hand.
+"""A model exported for a fixed batch, made to carry N samples: only reshapes need a hand.
 
 Whether the result is right is not decided here: it is run against the untouched model.
 """
@@ -16,13 +16,13 @@ from pertcore.adapters.onnx.symbolic import Poly, evaluate, product, symbol, sym
 BATCH = "N"
 
 
-def lifted(graph: Graph, node: Node) -> Node:
-    """The node with its constant shape arguments carrying the batch."""
+def lifted(graph: Graph, node: Node, width: int) -> Node:
+    """The node with its constant shape arguments, written for `width` samples, carrying N."""
     rule = {"Reshape": _reshape, "Concat": _concat, "Resize": _resize}.get(node.op)
-    return rule(graph, node) if rule is not None else node
+    return rule(graph, node, width) if rule is not None else node
 
 
-def _reshape(graph: Graph, node: Node) -> Node:
+def _reshape(graph: Graph, node: Node, width: int) -> Node:
     """The batch stays where it is in row-major order: the target's axis after as many entries."""
     source = graph.types[node.inputs[0]].shape
     target = graph.known_value(node.inputs[1])
@@ -31,15 +31,18 @@ def _reshape(graph: Graph, node: Node) -> Node:
     place = _batch_axis(source)
     if place is None:
         return node
-    single = [_of_one(dim) for dim in source]
-    dims: list[Any] = [single[i] if d == 0 else d for i, d in enumerate(target.flat)]
+    fixed = [_of_file(dim, width) for dim in source]
+    dims: list[Any] = [fixed[i] if d == 0 else d for i, d in enumerate(target.flat)]
     if -1 in dims:
         known = -product(dims)
-        dims[dims.index(-1)] = product(single) // known if known else 0
-    before, reached = product(single[:place]), 1
+        dims[dims.index(-1)] = product(fixed) // known if known else 0
+    before, reached = product(fixed[:place]), 1
     for axis, dim in enumerate(dims):
         if reached == before:
-            dims[axis] = dim * symbol(BATCH)
+            share = dim // width
+            if share * width != dim:
+                return node
+            dims[axis] = share * symbol(BATCH)
             break
         reached *= dim
     op = Op(graph)
@@ -52,20 +55,20 @@ def _batch_axis(shape: tuple[int | Poly, ...]) -> int | None:
     return axes[0] if len(axes) == 1 else None
 
 
-def _of_one(dim: int | Poly) -> int | Poly:
+def _of_file(dim: int | Poly, width: int) -> int | Poly:
     if symbols(dim) <= {BATCH}:
-        return evaluate(dim, {BATCH: 1})
-    return dim // symbol(BATCH) if BATCH in symbols(dim) else dim
+        return evaluate(dim, {BATCH: width})
+    return dim // symbol(BATCH) * width if BATCH in symbols(dim) else dim
 
 
-def _concat(graph: Graph, node: Node) -> Node:
+def _concat(graph: Graph, node: Node, width: int) -> Node:
     """A constant of batch one beside a batch of N is repeated."""
     shapes = [graph.types[name].shape for name in node.inputs]
     if any(shape is None for shape in shapes):
         return node
     axis = node.attrs["axis"] % len(shapes[0])  # type: ignore[arg-type]
     rows = [shape[0] for shape in shapes if shape]
-    if axis == 0 or symbol(BATCH) not in rows or 1 not in rows:
+    if width > 1 or axis == 0 or symbol(BATCH) not in rows or 1 not in rows:
         return node
     op = Op(graph)
     names = []
@@ -76,12 +79,14 @@ def _concat(graph: Graph, node: Node) -> Node:
     return replace(node, inputs=tuple(names))
 
 
-def _resize(graph: Graph, node: Node) -> Node:
-    """A constant output size of batch one takes the batch of its input."""
+def _resize(graph: Graph, node: Node, width: int) -> Node:
+    """A constant output size with the fixed batch takes the batch of its input."""
     source = graph.types[node.inputs[0]].shape
     sizes = graph.known_value(node.inputs[3]) if len(node.inputs) > 3 else None
     full = source is not None and sizes is not None and len(sizes) == len(source)
-    if not full or source is None or sizes is None or source[0] != symbol(BATCH) or sizes[0] != 1:
+    if not full or source is None or sizes is None:
+        return node
+    if source[0] != symbol(BATCH) or sizes[0] != width:
         return node
     op = Op(graph)
     carried = op.sizes([source[0], *sizes[1:]])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -50,16 +50,11 @@ class OnnxLinearization:
 
     def _product(self, kind: str, v: Array, given: tuple[int, ...], made: tuple[int, ...]) -> Array:
         n = len(self.value)
-        v = np.asarray(v, dtype=self.engine.dtype)
-        many = v.ndim == len(given) + 2
-        if v.shape[-len(given) - 1 :] != (n, *given) or v.ndim > len(given) + 2:
-            raise InputError(
-                f"{kind}: got shape {v.shape}, expected ({n}, *{given}) or (c, {n}, *{given})"
-            )
-        count = v.shape[0] if many else 1
-        setattr(self.calls, kind, getattr(self.calls, kind) + count * n)
+        v = checked(kind, v, n, given, self.engine.dtype)
+        count(self.calls, kind, v, given)
         if v.size == 0:
             return np.zeros((*v.shape[: v.ndim - len(given)], *made), self.engine.dtype)
+        many = v.ndim == len(given) + 2
         return self.engine.product(kind, v, self._gathered(), many=many)
 
     def _gathered(self) -> dict[str, Any]:
@@ -71,36 +66,73 @@ class OnnxLinearization:
 
 @dataclass
 class LoopedLinearization:
-    """A model that only carries one sample at a time: one linearisation a sample."""
+    """f near x for a model that only runs `width` samples at a time.
 
-    parts: list[OnnxLinearization]
-    shapes: tuple[tuple[int, ...], tuple[int, ...], Any]
+    `runs` holds the residuals of every run, `places` (n,) where each sample lies in them: the
+    run times the width, plus the row.
+    """
 
-    @cached_property
-    def value(self) -> Array:
-        if not self.parts:
-            return np.zeros((0, *self.shapes[1]), self.shapes[2])
-        return np.concatenate([part.value for part in self.parts])
+    engine: Engine
+    calls: Calls
+    value: Array
+    runs: list[dict[str, Any]]
+    places: Array
+    width: int
 
     def vjp(self, cotangent: Array) -> Array:
-        return self._each("vjp", cotangent, self.shapes[1], self.shapes[0])
+        """J^T v: (n, *out) or (c, n, *out) -> (n, *in) or (c, n, *in)."""
+        return self._product("vjp", cotangent, self.engine.output_shape, self.engine.input_shape)
 
     def jvp(self, tangent: Array) -> Array:
-        return self._each("jvp", tangent, self.shapes[0], self.shapes[1])
+        """J u: (n, *in) or (c, n, *in) -> (n, *out) or (c, n, *out)."""
+        return self._product("jvp", tangent, self.engine.input_shape, self.engine.output_shape)
 
     def take(self, index: Array) -> Linearization:
-        chosen = np.arange(len(self.parts))[index]
-        return LoopedLinearization([self.parts[i] for i in chosen], self.shapes)
+        """The samples `index` (integers or Booleans) of this one, without a run of the model."""
+        places = self.places[index]
+        return replace(self, value=self.value[index], places=places)
 
-    def _each(self, kind: str, v: Array, given: tuple[int, ...], made: tuple[int, ...]) -> Array:
-        axis = v.ndim - len(given) - 1
-        if axis not in (0, 1) or v.shape[axis:] != (len(self.parts), *given):
-            raise InputError(f"{kind}: got shape {v.shape}, expected ({len(self.parts)}, *{given})")
-        if v.size == 0:
-            return np.zeros((*v.shape[: axis + 1], *made), self.shapes[2])
-        slices = np.split(v, len(self.parts), axis=axis)
-        found = [getattr(part, kind)(s) for part, s in zip(self.parts, slices, strict=True)]
-        return np.concatenate(found, axis=axis)
+    def _product(self, kind: str, v: Array, given: tuple[int, ...], made: tuple[int, ...]) -> Array:
+        v = checked(kind, v, len(self.places), given, self.engine.dtype)
+        count(self.calls, kind, v, given)
+        lead = v.shape[: v.ndim - len(given) - 1]
+        found = np.zeros((*lead, len(self.places), *made), self.engine.dtype)
+        every: tuple[Any, ...] = (slice(None),) * len(lead)
+        for run, samples in self._turns() if v.size else ():
+            rows = self.places[samples] % self.width
+            seeds = np.zeros((*lead, self.width, *given), self.engine.dtype)
+            seeds[(*every, rows)] = v[(*every, samples)]
+            product = self.engine.product(kind, seeds, self.runs[run], many=bool(lead))
+            found[(*every, samples)] = product[(*every, rows)]
+        return found
+
+    def _turns(self) -> Iterator[tuple[int, Array]]:
+        """Runs and the samples of them to go through at once, no row of a run twice."""
+        left = np.arange(len(self.places))
+        while len(left):
+            _, first = np.unique(self.places[left], return_index=True)
+            chosen = left[first]
+            of_run = self.places[chosen] // self.width
+            for run in np.unique(of_run):
+                yield int(run), chosen[of_run == run]
+            left = np.delete(left, first)
+
+
+def checked(kind: str, v: Array, n: int, given: tuple[int, ...], dtype: Any) -> Array:
+    """(Co)tangents in the model's type. Raises InputError for another shape than (n, *given) or
+    (c, n, *given)."""
+    v = np.asarray(v, dtype=dtype)
+    if v.shape[-len(given) - 1 :] != (n, *given) or v.ndim > len(given) + 2:
+        raise InputError(
+            f"{kind}: got shape {v.shape}, expected ({n}, *{given}) or (c, {n}, *{given})"
+        )
+    return v
+
+
+def count(calls: Calls, kind: str, v: Array, given: tuple[int, ...]) -> None:
+    """One call a sample and (co)tangent."""
+    samples = math.prod(v.shape[: v.ndim - len(given)])
+    setattr(calls, kind, getattr(calls, kind) + samples)
 
 
 def gather(engine: Engine, residuals: dict[str, Any], index: Array) -> dict[str, Any]:

@@ -41,11 +41,11 @@ def reemit(
     shapes: Mapping[str, Sequence[int | Poly]],
     *,
     freeze: Mapping[str, Array],
-    lift: bool = False,
+    lift: int = 0,
     straight: bool = False,
 ) -> Primal:
     """Emits a normalised model. `shapes` holds the inputs that stay inputs and their dimensions;
-    `freeze` the others. With `lift`, reshapes written for a batch of one carry the batch N; with
+    `freeze` the others. With `lift`, reshapes written for that many samples carry the batch N; with
     `straight`, roundings and quantisation get straight-through estimates.
 
     Raises CapabilityError naming every operator that cannot be emitted, and the alternative.
@@ -71,7 +71,7 @@ def reemit(
     return Primal(graph, values, tuple(shapes))
 
 
-def _emit(graph: Graph, proto: onnx.NodeProto, values: dict[str, str], lift: bool) -> None:
+def _emit(graph: Graph, proto: onnx.NodeProto, values: dict[str, str], lift: int) -> None:
     attrs = {a.name: attribute_value(a) for a in proto.attribute}
     attrs.update(_traces(proto, values))
     if proto.op_type == "Constant":
@@ -89,7 +89,7 @@ def _emit(graph: Graph, proto: onnx.NodeProto, values: dict[str, str], lift: boo
     values.update({name: new for name, new in zip(outputs, made, strict=True) if name and new})
 
 
-def _made(graph: Graph, node: Node, lift: bool) -> Sequence[str]:
+def _made(graph: Graph, node: Node, lift: int) -> Sequence[str]:
     """The node's outputs: written in other operators, by its function body, or as it is."""
     if node.op in CONTROL and not node.domain:
         return _control(graph, node)
@@ -99,7 +99,7 @@ def _made(graph: Graph, node: Node, lift: bool) -> Sequence[str]:
     function = expansion.body(graph, node)
     if function is not None:
         return _emit_body(graph, node, function, lift)
-    node = lifting.lifted(graph, node) if lift else node
+    node = lifting.lifted(graph, node, lift) if lift else node
     count = len(node.outputs)
     return graph.emit(
         node.op, node.inputs, node.attrs, outputs=count, domain=node.domain, label=node.label
@@ -119,7 +119,7 @@ def _trace(proto: onnx.GraphProto, outer: dict[str, str]) -> Trace:
         for tensor in proto.initializer:
             values[tensor.name] = graph.constant(numpy_helper.to_array(tensor))
         for node in proto.node:
-            _emit(graph, node, values, lift=False)
+            _emit(graph, node, values, lift=0)
         return [values[output.name] for output in proto.output]
 
     return trace
@@ -170,7 +170,7 @@ def _lowered(graph: Graph, node: Node) -> Sequence[str] | None:
 
 
 def _emit_body(
-    graph: Graph, node: Node, function: onnx.FunctionProto, lift: bool
+    graph: Graph, node: Node, function: onnx.FunctionProto, lift: int
 ) -> tuple[str, ...]:
     inner = {"": "", **dict.fromkeys(function.input, "")}
     inner.update(zip(function.input, node.inputs))
@@ -188,7 +188,7 @@ def _domain(domain: str) -> str:
 def attribute_value(attribute: onnx.AttributeProto) -> Any:
     """The attribute as a plain Python value; tensors as arrays, bytes as text."""
     value = helper.get_attribute_value(attribute)
-    if isinstance(value, onnx.GraphProto):
+    if isinstance(value, onnx.GraphProto | onnx.TypeProto):
         return None
     if isinstance(value, onnx.TensorProto):
         return numpy_helper.to_array(value)

@@ -20,7 +20,7 @@ OLDEST_OPSET = 7
 
 
 class UserModel:
-    """Runs the untouched model; a fixed batch of one sample by sample."""
+    """Runs the untouched model, one of a fixed batch by as many samples at a time."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class UserModel:
     ) -> None:
         self._model, self._choice = model, choice
         self._threads, self._providers = threads, providers or CPU
-        self._single = choice.dims[0] == 1
+        self._width = choice.dims[0] if isinstance(choice.dims[0], int) else None
         self._session: Any = None
 
     def open(self) -> None:
@@ -46,9 +46,9 @@ class UserModel:
 
     def __call__(self, x: Array) -> Array:
         """f(x), (n, *in) -> (n, *out)."""
-        if not self._single:
+        if self._width is None:
             return self._run(x)
-        return np.concatenate([self._run(x[i : i + 1]) for i in range(len(x))])
+        return np.concatenate([self._run(rows) for rows in runs(x, self._width)])[: len(x)]
 
     def _run(self, x: Array) -> Array:
         self.open()
@@ -59,3 +59,9 @@ class UserModel:
             raise ModelError(
                 f"the model fails on an input of shape {x.shape}: {str(error).splitlines()[0]}"
             ) from error
+
+
+def runs(x: Array, width: int) -> list[Array]:
+    """Batches of `width` samples; the last sample fills up the last batch."""
+    filled = np.concatenate([x, np.repeat(x[-1:], -len(x) % width, axis=0)]) if width > 1 else x
+    return [filled[i : i + width] for i in range(0, len(filled), width)]

@@ -19,8 +19,8 @@ MEANING = {
 }
 BATCH = {
     "free": "any number of samples at once",
-    "lifted": "fixed at one in the file; freed, and checked against the file",
-    "looped": "fixed at one; samples run one by one",
+    "lifted": "fixed in the file; freed, and checked against the file",
+    "looped": "fixed in the file; samples run as many at a time as it takes",
     "fixed": "fixed in the file",
 }
 EXAMPLE = re.compile(r"--input-shape [\d,]+")

@@ -10,6 +10,7 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 from pertcore.adapters.onnx.adapter import from_onnx
+from tests.adapters.onnx.judging import judge, relative
 from tests.adapters.onnx.networks import DATA, in_float64
 
 FULL = bool(os.environ.get("PERTCORE_FULL"))
@@ -17,7 +18,7 @@ FULL = bool(os.environ.get("PERTCORE_FULL"))
 SIZES = {"style_candy": (44, 48), "colorization_dilated": (16, 16), "superres_espcn_x3": (16, 18)}
 BYTES = ("style_candy", "mnist_cntk")
 LARGE = ("detector_", "style_candy")
-FEW = 3
+TRIES = 3
 
 
 def found():
@@ -58,41 +59,6 @@ def points(file, oracle, count, seed=0):
     return (scale * smooth).astype(oracle.dtype)
 
 
-def rows(array):
-    return array.reshape(len(array), -1).astype(np.float64)
-
-
-def relative(a, b):
-    """Norm of a - b a sample, as a fraction of that of b; zero where both are."""
-    off, size = np.linalg.norm(rows(a) - rows(b), axis=1), np.linalg.norm(rows(b), axis=1)
-    return np.divide(off, size, out=np.where(off > 0, np.inf, 0.0), where=size > 0)
-
-
-def judge(oracle, x):
-    """Adjoint products, many as each alone, samples of a batch as those alone; returns the sample
-    whose gradient is the largest."""
-    rng, n = np.random.default_rng(1), len(x)
-    lin = oracle.linearize(x)
-    us = rng.standard_normal((FEW, *x.shape)).astype(oracle.dtype)
-    vs = rng.standard_normal((FEW, *lin.value.shape)).astype(oracle.dtype)
-    pushed, pulled = lin.jvp(us[0]), lin.vjp(vs[0])
-    left = np.sum(rows(pushed) * rows(vs[0]), axis=1)
-    right = np.sum(rows(pulled) * rows(us[0]), axis=1)
-    pairs = ((pushed, vs[0]), (pulled, us[0]))
-    scale = sum(np.linalg.norm(rows(a), axis=1) * np.linalg.norm(rows(b), axis=1) for a, b in pairs)
-    # A saturated softmax cancels a few digits of either product.
-    assert np.all(np.abs(left - right) <= 1e-4 * np.abs(left) + 1e-5 * scale)
-    for many, product, seeds in ((lin.jvp(us), lin.jvp, us), (lin.vjp(vs), lin.vjp, vs)):
-        alone = np.stack([product(seed) for seed in seeds])
-        assert np.all(relative(many.swapaxes(0, 1), alone.swapaxes(0, 1)) <= 1e-4)
-    # A unit may lie on the other side of its kink when a batch is rounded otherwise: most agree.
-    last = [oracle.linearize(x[i : i + 1]).vjp(vs[0][i : i + 1]) for i in (0, n // 2, n - 1)]
-    assert np.median(relative(pulled[[0, n // 2, n - 1]], np.concatenate(last))) <= 1e-4
-    lengths = np.linalg.norm(rows(pulled), axis=1)
-    assert np.max(lengths) > 0
-    return x[np.argmax(lengths)]
-
-
 def quotient(file, model, output, oracle, seed):
     """Relative error of J u against central differences of the file in float64."""
     x = points(file, oracle, 1, seed)
@@ -114,9 +80,9 @@ def test_every_file_differentiates_exactly(file):
         oracle = from_onnx(model, **given)
         assert {"vjp", "jvp", "exact", "take"} <= oracle.capabilities and oracle.notes == ()
         # The largest of them take a minute for 64, several gigabytes with many tangents.
-        many = FEW if file.name.startswith(LARGE) and not FULL else 64
-        steepest = judge(oracle, points(file, oracle, many))
-        judge(oracle, steepest[None])
+        many = 3 if file.name.startswith(LARGE) and not FULL else 64
+        steepest = judge(oracle, points(file, oracle, many), tangents=2)
+        judge(oracle, steepest[None], tangents=3)
         assert oracle.batch in ("free", "lifted")
-        tries = (quotient(file, model, output, oracle, seed) for seed in range(FEW))
+        tries = (quotient(file, model, output, oracle, seed) for seed in range(TRIES))
         assert next((error for error in tries if error <= 1e-3), None) is not None

@@ -186,11 +186,6 @@ def test_lower_ranks_under_a_leading_axis():
     np.testing.assert_allclose(np.sum(lin.jvp(u) * v), np.sum(lin.vjp(v) * u), rtol=1e-4)
 
 
-def test_another_fixed_batch_is_refused():
-    with pytest.raises(CapabilityError, match="fixed batch of 5"):
-        from_onnx(unary("Relu", shape=(5, 3)))
-
-
 def test_gather_elements_at_indices_of_the_sample():
     nodes = [
         helper.make_node("TopK", ["x", "two"], ["top", "at"], axis=1),
