@@ -60,6 +60,10 @@ def _stacked(kind: Type, steps: Any, axis: int) -> Any:
 
 
 def _shape(kind: Type) -> Sequence[Any]:
+    if kind.dtype.kind == "O":
+        raise CapabilityError(
+            "an inner graph makes a sequence, whose tensors are only known at run time"
+        )
     if kind.shape is None:
         raise CapabilityError("an inner graph makes a tensor of unknown rank")
     return kind.shape

@@ -13,6 +13,7 @@ import numpy as np
 from pertcore.adapters.onnx import bounds, folding, peepholes, shapes, values
 from pertcore.adapters.onnx.nodes import Node, Type
 from pertcore.adapters.onnx.symbolic import Poly
+from pertcore.errors import CapabilityError
 from pertcore.oracle import Array
 
 # Made of a few integers, yet large: not worth keeping between two graphs.
@@ -43,6 +44,8 @@ class Graph:
     known: dict[str, Array] = field(default_factory=dict)
     sources: dict[str, tuple[str, int]] = field(default_factory=dict)
     makers: dict[str, Node] = field(default_factory=dict)
+    # The tensors of a sequence, None for an optional that is empty: no node makes or reads either.
+    sequences: dict[str, tuple[str, ...] | None] = field(default_factory=dict)
     numbers: Any = field(default_factory=count)
     # What no input has a part in, and how many numbers it takes; shared with children.
     fixed: set[str] = field(default_factory=set)
@@ -61,6 +64,7 @@ class Graph:
             constants=self.constants,
             known=self.known,
             makers=self.makers,
+            sequences=self.sequences,
             numbers=self.numbers,
             fixed=self.fixed,
             spent=self.spent,
@@ -123,6 +127,8 @@ class Graph:
         """Adds an operator, or finds that its result is there already; returns output names."""
         attributes = dict(attrs or {})
         names = tuple(inputs)
+        if any(name in self.sequences for name in names):
+            return self._of_sequence(op, names, label)
         if self.parent is not None and not self.inner and self._belongs_to_parent(op, names):
             return self.parent.emit(op, names, attributes, outputs=outputs, domain=domain)
         strangers = [n for n in names if n and not self._sees(n)]
@@ -137,6 +143,14 @@ class Graph:
             found = self._settle(node)
             self._seen[key] = found
         return found
+
+    def _of_sequence(self, op: str, names: tuple[str, ...], label: str) -> tuple[str, ...]:
+        if op == "Identity":
+            return names
+        raise CapabilityError(
+            f"{op} {label!r} takes a sequence, or an optional, whose tensors are only known at run "
+            "time"
+        )
 
     def source(self, symbol: str) -> tuple[str, int] | None:
         """Tensor and axis that a symbol can be read from, one of this graph's own if possible."""

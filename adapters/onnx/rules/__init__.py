@@ -22,6 +22,7 @@ from pertcore.adapters.onnx.rules import (
     resize,
     rotary,
     sampling,
+    sequences,
     still,
     straight,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "resize",
     "rotary",
     "sampling",
+    "sequences",
     "still",
     "straight",
 ]
