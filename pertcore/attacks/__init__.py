@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from pertcore.attacks import baselines, gradient, minimum_norm, pixels  # noqa: F401  (they register)
+from pertcore.attacks import (  # noqa: F401  (they register)
+    baselines,
+    gradient,
+    minimum_norm,
+    pixels,
+    quadratic,
+)
 from pertcore.attacks.registry import ATTACKS
 
 

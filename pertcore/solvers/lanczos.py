@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pertcore.closed_form.krylov import reorthogonalise
 from pertcore.oracle import Array
 from pertcore.solvers.products import Products
 
@@ -122,12 +123,11 @@ class _Krylov:
         u = self.products.push(self.right[:, k])
         if k:
             u -= np.matmul(known[:, None].astype(u.dtype), self.left[:, :k])[:, 0]
-        alpha = _norms(u)
+        alpha = _finite_norms(u)
         u *= _inverse(alpha).astype(u.dtype)[:, None]
         self.left[:, k], self.b[:, k, k] = u, alpha
-        w = self.products.pull(u)
-        orthogonalise(self.right[:, : k + 1], w)
-        self.beta = _norms(w)
+        w = reorthogonalise(self.right, k + 1, self.products.pull(u))
+        self.beta = _finite_norms(w)
         self.right[:, k + 1] = w * _inverse(self.beta).astype(w.dtype)[:, None]
         self.size = k + 1
         self.svd = np.linalg.svd(self.b[:, : k + 1, : k + 1])
@@ -202,15 +202,16 @@ class _Krylov:
         return self.svd
 
 
-def orthogonalise(basis: Array, w: Array) -> None:
-    """w (n, d) minus its part in the rows of basis (n, k, d), twice, in place."""
-    for _ in range(2):
-        inside = np.matmul(basis, w[:, :, None])
-        w -= np.matmul(inside.transpose(0, 2, 1), basis)[:, 0]
-
-
 def _norms(rows: Array) -> Array:
     return np.sqrt(np.einsum("...i,...i->...", rows, rows, dtype=np.float64))
+
+
+def _finite_norms(rows: Array) -> Array:
+    """Norms (n,); a row that is not finite becomes zero, and its Krylov space ends there."""
+    norms = _norms(rows)
+    broken = ~np.isfinite(norms)
+    rows[broken], norms[broken] = 0, 0
+    return norms
 
 
 def _inverse(length: Array) -> Array:

@@ -135,7 +135,7 @@ def test_a_nan_model_is_reported_not_hidden():
     model = network()
     broken = pc.from_function(
         lambda x: np.where(x[:, :1] > 0.5, np.nan, model(x)).astype(np.float32),
-        vjp=lambda x, v: model.linearize(x).vjp(v), jvp=lambda x, u: u,
+        vjp=lambda x, v: model.linearize(x).vjp(v), jvp=lambda x, u: model.linearize(x).jvp(u),
         input_shape=(12,), output_shape=(5,), dtype=np.float32,
     )  # fmt: skip
     x = samples()
