@@ -140,6 +140,14 @@ QUADRATIC_ROWS: tuple[Row, ...] = (
         10,
         64,
     ),
+    Row(
+        "gram_search",
+        "quadratic:gram_search",
+        "gram:gram_search",
+        "cases_quadratic:searched",
+        10,
+        64,
+    ),
     Row("mixing", "quadratic:mixing", "mixing:mixing", "cases_quadratic:mixed_columns", 10, 4096),
     Row(
         "reorthogonalise",

@@ -25,19 +25,19 @@ NEXT_SLOT = np.uint64(1 << 40)
 
 
 @strict
-def _mix(word: Any) -> Any:
+def mixed(word: Any) -> Any:
     word = (word ^ (word >> S30)) * FIRST
     word = (word ^ (word >> S27)) * SECOND
     return word ^ (word >> S31)
 
 
 @strict
-def _base(key: Any, draw: int, purpose: Any) -> Any:
-    return _mix(key + GOLDEN * (np.uint64(draw) * PURPOSES + purpose))
+def base_of(key: Any, draw: int, purpose: Any) -> Any:
+    return mixed(key + GOLDEN * (np.uint64(draw) * PURPOSES + purpose))
 
 
 @strict
-def _unit(word: Any) -> float:
+def unit_of(word: Any) -> float:
     # Below 2^52, so the signed conversion is exact, and it is the one that vectorises.
     return (np.float64(np.int64(word >> S12)) + 0.5) * 2.0**-52
 
@@ -65,15 +65,15 @@ def _scale(mass: float, eps: float, norm: float, row: Array) -> float:
 def random_ball(keys: Array, draw: int, eps: Array, norm: float, out: Array) -> None:
     points, powers = _scratch(out.shape[1], norm)
     for i in range(out.shape[0]):
-        base, row = _base(keys[i], draw, BALL), out[i]
+        base, row = base_of(keys[i], draw, BALL), out[i]
         if math.isinf(norm):
             size = _inner(eps[i], row)
             for j in range(row.shape[0]):
-                unit = _unit(_mix(base ^ (GOLDEN * np.uint64(j))))
+                unit = unit_of(mixed(base ^ (GOLDEN * np.uint64(j))))
                 row[j] = (2.0 * unit - 1.0) * size
         else:
             mass = _generalised_gaussian(base, norm, row.shape[0], points, powers)
-            mass -= logarithm(_unit(_mix(base ^ (GOLDEN * RADIUS))))
+            mass -= logarithm(unit_of(mixed(base ^ (GOLDEN * RADIUS))))
             _store(points, _scale(mass, eps[i], norm, row), row)
 
 
@@ -81,11 +81,11 @@ def random_ball(keys: Array, draw: int, eps: Array, norm: float, out: Array) -> 
 def random_sphere(keys: Array, draw: int, eps: Array, norm: float, out: Array) -> None:
     points, powers = _scratch(out.shape[1], norm)
     for i in range(out.shape[0]):
-        base, row = _base(keys[i], draw, SPHERE), out[i]
+        base, row = base_of(keys[i], draw, SPHERE), out[i]
         if math.isinf(norm):
             size = _inner(eps[i], row)
             for j in range(row.shape[0]):
-                row[j] = _sign(_mix(base ^ (GOLDEN * np.uint64(j)))) * size
+                row[j] = _sign(mixed(base ^ (GOLDEN * np.uint64(j)))) * size
         else:
             mass = _generalised_gaussian(base, norm, row.shape[0], points, powers)
             if norm != 1.0 and norm != 2.0:
@@ -127,14 +127,14 @@ def _generalised_gaussian(base: Any, norm: float, d: int, points: Array, powers:
             powers[j] = points[j] * points[j]
     elif norm == 1.0:
         for j in range(d):
-            word = _mix(base ^ (GOLDEN * np.uint64(j)))
-            powers[j] = -logarithm(_unit(word))
+            word = mixed(base ^ (GOLDEN * np.uint64(j)))
+            powers[j] = -logarithm(unit_of(word))
             points[j] = _sign(word) * powers[j]
     else:
         _gammas(base, 1.0 + 1.0 / norm, powers[:d])
         for j in range(d):
-            word = _mix(base ^ (GOLDEN * np.uint64(j)))
-            root = _unit(word)
+            word = mixed(base ^ (GOLDEN * np.uint64(j)))
+            root = unit_of(word)
             points[j] = _sign(word) * root * exponential(logarithm(powers[j]) / norm)
             powers[j] *= exponential(norm * logarithm(root))
     return total(powers[:d])
@@ -143,8 +143,8 @@ def _generalised_gaussian(base: Any, norm: float, d: int, points: Array, powers:
 @strict
 def _gaussian(base: Any, half: int, first: Array, second: Array) -> None:
     for j in range(half):
-        angle = _unit(_mix(base ^ (GOLDEN * np.uint64(j + half))))
-        radius = math.sqrt(-logarithm(_unit(_mix(base ^ (GOLDEN * np.uint64(j))))))
+        angle = unit_of(mixed(base ^ (GOLDEN * np.uint64(j + half))))
+        radius = math.sqrt(-logarithm(unit_of(mixed(base ^ (GOLDEN * np.uint64(j))))))
         cosine, sine = turn(angle)
         first[j] = radius * cosine
         second[j] = radius * sine
@@ -167,16 +167,16 @@ def _attempt(base: Any, start: Any, shape: float, out: Array) -> None:
     spread = 1.0 / math.sqrt(9.0 * location)
     for j in range(out.shape[0]):
         counter = start + np.uint64(j)
-        radius = math.sqrt(-2.0 * logarithm(_unit(_mix(base ^ (GOLDEN * counter)))))
-        cosine, _ = turn(_unit(_mix(base ^ (GOLDEN * (counter + NEXT_SLOT)))))
+        radius = math.sqrt(-2.0 * logarithm(unit_of(mixed(base ^ (GOLDEN * counter)))))
+        cosine, _ = turn(unit_of(mixed(base ^ (GOLDEN * (counter + NEXT_SLOT)))))
         out[j] = radius * cosine
     for j in range(out.shape[0]):
         stretched = 1.0 + spread * out[j]
         positive = stretched > 0.0
         cube = stretched * stretched * stretched if positive else 1.0
         bound = 0.5 * out[j] * out[j] + location * (1.0 - cube + logarithm(cube))
-        word = _mix(base ^ (GOLDEN * (start + np.uint64(j) + NEXT_SLOT + NEXT_SLOT)))
-        kept = positive & (logarithm(_unit(word)) < bound)
+        word = mixed(base ^ (GOLDEN * (start + np.uint64(j) + NEXT_SLOT + NEXT_SLOT)))
+        kept = positive & (logarithm(unit_of(word)) < bound)
         out[j] = location * cube if kept else 0.0
 
 
@@ -185,10 +185,10 @@ def random_order(keys: Array, draw: int, count: int, out: Array) -> None:
     deck = np.arange(count)
     moved = np.empty(out.shape[1], np.int64)
     for i in range(out.shape[0]):
-        base = _base(keys[i], draw, ORDER)
+        base = base_of(keys[i], draw, ORDER)
         for place in range(out.shape[1]):
             left = count - place
-            step = _unit(_mix(base ^ (GOLDEN * np.uint64(place)))) * left
+            step = unit_of(mixed(base ^ (GOLDEN * np.uint64(place)))) * left
             other = place + min(int(step), left - 1)
             out[i, place] = deck[other]
             deck[other] = deck[place]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pertcore.kernels.definitions.sampling import keyed_words, unit_of
 from pertcore.oracle import Array
 
 KEPT_BITS = 32
@@ -16,6 +17,10 @@ FLIP_NOISE = 1e-13
 """A flip must raise the value by more than this share of norm_2(column) norm_2(J s)."""
 STILL = 64
 """A gradient of fewer units in the last place of the column's square has no direction."""
+SWEEPS = 50
+KICK = 0
+SHARES = (0.02, 0.05, 0.1, 0.2)
+"""How many of the signs a kick flips, in turn."""
 
 
 def column_squares(columns: Array, out: Array) -> None:
@@ -89,3 +94,37 @@ def mixing(
             if risen <= rise * (w * w).sum():
                 break
         rows[k], image[k] = v, w
+
+
+def gram_search(
+    gram: Array, signs: Array, keys: Array, kicks: int, out: Array, values: Array
+) -> None:
+    wide = gram.astype(np.float64)
+    for k in range(len(signs)):
+        best = signs[k].astype(np.float64)
+        value = _climb(wide, best)
+        for t in range(kicks):
+            words = keyed_words(keys[k : k + 1], t, KICK, np.arange(len(wide)))[0]
+            kicked = unit_of(words) < SHARES[t % len(SHARES)]
+            tried = np.where(kicked, -best, best)
+            risen = _climb(wide, tried)
+            if risen > value:
+                best, value = tried, risen
+        out[k], values[k] = best, value
+
+
+def _climb(gram: Array, signs: Array) -> float:
+    """Single flips while they raise s . G s, in place; returns that value."""
+    slope, diagonal = gram @ signs, gram.diagonal()
+    value = float(signs @ slope)
+    for _ in range(SWEEPS):
+        before = value
+        for i in range(len(signs)):
+            rise = diagonal[i] - signs[i] * slope[i]
+            if rise > 0 and rise > FLIP_NOISE * np.sqrt(diagonal[i] * max(value, 0.0)):
+                slope -= 2.0 * signs[i] * gram[i]
+                signs[i] = -signs[i]
+                value += 4.0 * rise
+        if value == before:
+            break
+    return value

@@ -37,7 +37,12 @@ def _words(base: Array, counters: Array) -> Array:
     return mix(base[:, None] ^ (np.uint64(GOLDEN) * counters.astype(np.uint64)))
 
 
-def _unit(words: Array) -> Array:
+def keyed_words(keys: Array, draw: int, purpose: int, counters: Array) -> Array:
+    """Words (n, c) of each key's stream for this draw and purpose (a number below PURPOSES)."""
+    return _words(_base(keys, draw, purpose), counters)
+
+
+def unit_of(words: Array) -> Array:
     """Uniform in (0, 1), on the odd multiples of 2^-53."""
     return ((words >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
 
@@ -55,11 +60,11 @@ def _inner(eps: Array, out: Array) -> Array:
 def random_ball(keys: Array, draw: int, eps: Array, norm: float, out: Array) -> None:
     base = _base(keys, draw, BALL)
     if math.isinf(norm):
-        points = 2.0 * _unit(_words(base, np.arange(out.shape[1]))) - 1.0
+        points = 2.0 * unit_of(_words(base, np.arange(out.shape[1]))) - 1.0
         out[:] = points * _inner(eps, out)[:, None].astype(np.float64)
         return
     points, total = _generalised_gaussian(base, norm, out.shape[1])
-    total -= np.log(_unit(_words(base, np.array([RADIUS]))[:, 0]))
+    total -= np.log(unit_of(_words(base, np.array([RADIUS]))[:, 0]))
     out[:] = points * _scale(total, eps, norm, out)[:, None]
 
 
@@ -82,15 +87,15 @@ def _generalised_gaussian(base: Array, norm: float, d: int) -> tuple[Array, Arra
     """Independent coordinates of density proportional to exp(-abs(t)^p), and sum abs(t)^p."""
     words = _words(base, np.arange(d + d % 2))
     if norm == 2.0:
-        first, second = np.split(_unit(words), 2, axis=1)
+        first, second = np.split(unit_of(words), 2, axis=1)
         radius, angle = np.sqrt(-np.log(first)), 2.0 * math.pi * second
         points = np.hstack([radius * np.cos(angle), radius * np.sin(angle)])[:, :d]
         return points, (points * points).sum(axis=1)
     words = words[:, :d]
     if norm == 1.0:
-        size = -np.log(_unit(words))
+        size = -np.log(unit_of(words))
         return _signs(words) * size, size.sum(axis=1)
-    root = _unit(words)
+    root = unit_of(words)
     gamma = _gamma(base, 1.0 + 1.0 / norm, d)
     points = _signs(words) * root * gamma ** (1.0 / norm)
     return points, (gamma * root**norm).sum(axis=1)
@@ -105,7 +110,7 @@ def _gamma(base: Array, shape: float, d: int) -> Array:
     slot = 1
     while len(open_rows):
         one, two, three = (
-            _unit(mix(base[open_rows] ^ (np.uint64(GOLDEN) * counter.astype(np.uint64))))
+            unit_of(mix(base[open_rows] ^ (np.uint64(GOLDEN) * counter.astype(np.uint64))))
             for counter in (open_columns + ((slot + k) << SLOT) for k in range(3))
         )
         normal = np.sqrt(-2.0 * np.log(one)) * np.cos(2.0 * math.pi * two)
@@ -125,7 +130,7 @@ def random_order(keys: Array, draw: int, count: int, out: Array) -> None:
     deck = np.tile(np.arange(count), (len(keys), 1))
     for place in range(out.shape[1]):
         left = count - place
-        step = _unit(_words(base, np.array([place]))[:, 0]) * left
+        step = unit_of(_words(base, np.array([place]))[:, 0]) * left
         other = place + np.minimum(step.astype(np.int64), left - 1)
         out[:, place] = deck[rows, other]
         deck[rows, other] = deck[:, place]

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from pertcore.closed_form.quadratic_bounds import dual_bound, dual_weights
+from pertcore.closed_form.quadratic_search import best_signs, certified_signs
 from pertcore.closed_form.quadratic_signs import (
     column_norms,
     greedy_signs,
@@ -15,7 +17,11 @@ from pertcore.closed_form.quadratic_signs import (
 )
 
 __all__ = [
+    "best_signs",
+    "certified_signs",
     "column_norms",
+    "dual_bound",
+    "dual_weights",
     "greedy_signs",
     "hyperplane_round",
     "mixing",

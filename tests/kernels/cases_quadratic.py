@@ -62,3 +62,16 @@ def bases(rng: np.random.Generator, n: int, d: int, dtype: Any) -> Cases:
         for counts in (np.full(n, used), rng.integers(0, used + 1, size=n)):
             cases.append(((basis, counts.astype(np.int64), w), (np.empty_like(w),)))
     return cases
+
+
+def searched(rng: np.random.Generator, n: int, d: int, dtype: Any) -> Cases:
+    """n starts on the Gram matrices of three kinds of columns; kicks on small ones alone."""
+    keys = rng.integers(0, 2**64, size=n, dtype=np.uint64)
+    signs = rng.choice([-1, 1], size=(n, d)).astype(dtype)
+    wide = rng.normal(size=(d, min(d, 40)))
+    whole = rng.integers(-2, 3, size=(d, 3))
+    return [
+        (((a @ a.T).astype(dtype), signs, keys, kicks), (np.empty_like(signs), np.empty(n)))
+        for a in (wide, whole, np.zeros((d, 2)))
+        for kicks in ((0, 5) if d < 1000 else (0,))
+    ]

@@ -1,0 +1,149 @@
+"""Upper bounds of max norm_2(J eta)^2 that hold in spite of rounding."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from pertcore.closed_form.norms import row_norms
+from pertcore.closed_form.quadratic_signs import scaled
+from pertcore.errors import InputError
+from pertcore.oracle import Array
+
+FLOOR = 1e-6
+"""The smallest weight, as a share of the largest."""
+DENSE = 192
+"""Up to this order all eigenvalues are computed, above it the largest by Lanczos."""
+STEPS = 48
+SETTLED = 1e-6
+UNIT = 2.0**-53
+
+
+def dual_weights(columns: Array, image: Array) -> Array:
+    """norm_2(W^T J_k), (d,) float64: the weights that the relaxation proposes to `dual_bound`.
+
+    columns (d, K) = J^T and image W = J V (K, rank) of `mixing`; at its optimum they are the
+    dual solution of the semidefinite program.
+    """
+    batch, _ = scaled(columns)
+    turned, _ = scaled(image)
+    return np.linalg.norm(batch[0] @ turned[0], axis=1).astype(np.float64)
+
+
+def dual_bound(
+    columns: Array, y: Array, *, p: float = math.inf, gram: Array | None = None
+) -> float:
+    """A number >= norm_2(J eta)^2 for every eta with norm_p(eta) <= 1; p >= 2.
+
+    norm_2(J eta)^2 <= theta sum y_i eta_i^2 <= theta norm_r(y), r = p/(p-2) (1 for p = inf, inf
+    for p = 2), theta = lambda_max(J diag(y)^-1 J^T): weak duality with the semidefinite program
+    (Nesterov 1998), for any y > 0. theta is proved by a Cholesky factorisation, not estimated.
+    columns (d, K) = J^T; y (d,), raised to a millionth of its largest entry; columns of zeros
+    need no weight. `gram` (d, d) spares the work of J^T J where it is at hand in float64.
+    inf where an entry is not finite. Raises InputError for p < 2, or for y that is not finite or
+    nowhere positive.
+    """
+    if not p >= 2:
+        raise InputError(f"p={p}: the dual bound holds for p >= 2, p = inf included")
+    batch, exponents = scaled(columns)
+    if not np.all(np.isfinite(batch)):
+        return math.inf
+    used = np.any(batch[0] != 0, axis=1)
+    if not np.any(used):
+        return 0.0
+    weights = _weights(np.asarray(y, dtype=np.float64)[used])
+    if gram is not None and not exponents[0]:
+        theta = _proved_top(_framed(gram[np.ix_(used, used)], weights), batch.shape[2])
+    else:
+        theta = _proved_top(*_weighted_gram(batch[0][used].astype(np.float64), weights))
+    order = 1.0 if math.isinf(p) else (math.inf if p == 2 else p / (p - 2))
+    size = float(row_norms(weights[None], order)[0])
+    # The norm is a sum of n positive terms and a few roundings, each relative to at most UNIT.
+    upper = theta * size * (1 + 4 * (len(weights) + 64) * UNIT)
+    with np.errstate(over="ignore"):
+        return float(np.ldexp(upper, 2 * int(exponents[0])))
+
+
+def _weights(y: Array) -> Array:
+    top = y.max()
+    if not (np.all(np.isfinite(y)) and top > 0):
+        raise InputError(
+            "y: the weights of a dual bound are finite, and positive somewhere; "
+            f"their largest is {top}"
+        )
+    return np.maximum(y / top, FLOOR)
+
+
+def _framed(gram: Array, weights: Array) -> Array:
+    """diag(weights)^-1/2 gram diag(weights)^-1/2."""
+    roots = np.sqrt(weights)
+    return gram / roots[:, None] / roots
+
+
+def _weighted_gram(wide: Array, weights: Array) -> tuple[Array, int]:
+    """J diag(weights)^-1 J^T or, where smaller, its companion; and the terms an entry sums."""
+    if len(wide) <= wide.shape[1]:
+        return _framed(wide @ wide.T, weights), wide.shape[1]
+    frame = wide / np.sqrt(weights)[:, None]
+    return frame.T @ frame, len(wide)
+
+
+def _proved_top(gram: Array, terms: int) -> float:
+    """A number >= lambda_max of the matrix that `gram`, of order n, is the rounded form of.
+
+    That matrix M is B B^T, an entry the sum of m = `terms` products in any order. With u the unit
+    roundoff, B or the product is divided by rounded roots: at most 6 roundings besides, so that
+    gram differs from M by at most (m + 6) u abs(B) abs(B)^T, whose 2-norm is at most
+    (m + 6) u trace M. If the factorisation of C = theta I - gram runs to its end, then
+    lambda_min(C) >= -(n + 2) u trace(C) (Rump 2006, after Demmel 1989), and trace(C) <= n theta;
+    forming C adds u theta. Every constant is doubled for the terms of second order, and for
+    divisions done as products with a reciprocal. The trace of gram is always an upper bound.
+    """
+    n, trace = len(gram), float(np.trace(gram))
+    rounding = 2 * (terms + 16) * UNIT * trace
+    whole = trace * (1 + 4 * n * UNIT) + rounding
+    guess, slack = largest_eigenvalue(gram), 1e-9 if n <= DENSE else 1e-5
+    while guess * (1 + slack) < whole:
+        theta = guess * (1 + slack)
+        if _is_positive(theta, gram):
+            return theta * (1 + 2 * (n + 16) * n * UNIT) + rounding
+        slack *= 10
+    return whole
+
+
+def _is_positive(theta: float, gram: Array) -> bool:
+    shifted = -gram
+    shifted.flat[:: len(gram) + 1] += theta
+    try:
+        np.linalg.cholesky(shifted)
+    except np.linalg.LinAlgError:
+        return False
+    return True
+
+
+def largest_eigenvalue(gram: Array) -> float:
+    """An estimate of lambda_max of a symmetric matrix >= 0: LAPACK, or Lanczos above DENSE."""
+    n = len(gram)
+    if n <= DENSE:
+        return float(np.linalg.eigvalsh(gram)[-1])
+    basis, alpha, beta = np.empty((STEPS, n)), np.zeros(STEPS), np.zeros(STEPS)
+    # Sums of absolute rows are far from orthogonal to the leading vector of such a matrix.
+    vector = np.sqrt(gram.diagonal()) + np.abs(gram).sum(axis=1) / n
+    top = 0.0
+    for k in range(STEPS):
+        basis[k] = vector / np.linalg.norm(vector)
+        vector = gram @ basis[k]
+        alpha[k] = basis[k] @ vector
+        for _ in range(2):
+            vector -= (basis[: k + 1] @ vector) @ basis[: k + 1]
+        beta[k] = np.linalg.norm(vector)
+        before, top = top, _top_ritz(alpha[: k + 1], beta[:k])
+        if top - before <= SETTLED * top or beta[k] <= SETTLED * top:
+            break
+    return top
+
+
+def _top_ritz(alpha: Array, beta: Array) -> float:
+    inner = np.diag(alpha) + np.diag(beta, 1) + np.diag(beta, -1)
+    return float(np.linalg.eigvalsh(inner)[-1])

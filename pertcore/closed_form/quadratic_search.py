@@ -1,0 +1,119 @@
+"""The best signs that a short search finds for norm_2(J s)^2, and how far from the best at most."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pertcore.closed_form.quadratic_bounds import dual_bound, dual_weights
+from pertcore.closed_form.quadratic_signs import (
+    greedy_signs,
+    hyperplane_round,
+    mixing,
+    one_opt,
+    scaled,
+    sign_ascent,
+    signs_of,
+)
+from pertcore.closed_form.sampling import random_on_sphere
+from pertcore.kernels.catalogue import kernel
+from pertcore.oracle import Array
+
+GRAM = 1536
+"""Up to this many columns all starts share one Gram matrix, which costs as much as they do."""
+DIRECTIONS = 6
+POLISHED = 4
+SWEEPS = 12
+KICKS = 192
+
+
+def best_signs(
+    columns: Array,
+    *,
+    singular: Array | None = None,
+    relaxed: tuple[Array, Array] | None = None,
+    seed: int = 0,
+    rank: int = 8,
+    count: int = 16,
+    kicks: int = KICKS,
+    gram: Array | None = None,
+) -> tuple[Array, float]:
+    """Signs (d,) with a large norm_2(J s)^2, and that value; columns (d, K) = J^T.
+
+    Starts: the greedy signs, `count` roundings of the relaxation `relaxed` = (V, W) of `mixing`
+    (computed where None), and the signs of `count` random combinations of the top right singular
+    directions of J; `singular` (r, d) holds them as rows, each times its singular value (None:
+    taken from W). Each climbs by single flips. Up to GRAM columns the best ones are then kicked:
+    a random part of the signs turns, climbs again and stays if it is better (iterated local
+    search: Lourenco, Martin and Stutzle 2003), `kicks` times in all. `gram` (d, d) is J^T J where
+    it is at hand. Deterministic for a seed.
+    """
+    batch, _ = scaled(columns)
+    one = batch[0]
+    v, w = mixing(one, rank=rank, sweeps=SWEEPS, keys=seed) if relaxed is None else relaxed
+    directions = _leading(one, w) if singular is None else np.asarray(singular)[:DIRECTIONS]
+    starts = np.concatenate(
+        [
+            greedy_signs(one)[None],
+            hyperplane_round(v, count, seed).astype(one.dtype),
+            _combinations(directions, count, seed).astype(one.dtype),
+        ]
+    )
+    if len(one) <= GRAM:
+        found = _searched(one @ one.T if gram is None else gram, starts, seed, kicks)
+    else:
+        found = _climbed(one, starts)
+    return one_opt(columns, found)
+
+
+def certified_signs(columns: Array, *, seed: int = 0, **options: Any) -> tuple[Array, float, float]:
+    """`best_signs` and a number >= the maximum: signs, value and `dual_bound` of one relaxation.
+
+    `options` are those of `best_signs`.
+    """
+    batch, exponents = scaled(columns)
+    one, gram = batch[0], None
+    if len(one) <= min(GRAM, one.shape[1]):
+        wide = one.astype(np.float64)
+        gram = wide @ wide.T
+        options = {**options, "gram": gram.astype(one.dtype)}
+    v, w = mixing(one, sweeps=SWEEPS, keys=seed)
+    signs, value = best_signs(one, relaxed=(v, w), seed=seed, **options)
+    upper = dual_bound(one, dual_weights(one, w), gram=gram) if np.any(w) else 0.0
+    with np.errstate(over="ignore"):
+        value, upper = np.ldexp([value, max(upper, value)], 2 * exponents[0])
+    return signs, float(value), float(upper)
+
+
+def _leading(columns: Array, image: Array) -> Array:
+    """Estimates of the top right singular directions times their values, (r, d), from W = J V."""
+    turned, _ = scaled(image)
+    basis = np.linalg.qr(turned[0])[0]
+    _, values, rows = np.linalg.svd((columns @ basis).T, full_matrices=False)
+    return (values[:, None] * rows)[:DIRECTIONS]
+
+
+def _combinations(directions: Array, count: int, seed: int) -> Array:
+    """Signs (count, d) of Gaussian combinations of the directions (r, d)."""
+    weights = random_on_sphere(
+        np.full(1, seed, dtype=np.uint64), 2, np.ones(1), 2.0, count * len(directions), np.float64
+    )
+    return signs_of(weights.reshape(count, -1) @ directions)
+
+
+def _searched(gram: Array, starts: Array, seed: int, kicks: int) -> Array:
+    keys = np.arange(len(starts), dtype=np.uint64) + np.uint64(seed) * np.uint64(len(starts))
+    climbed, values = np.empty_like(starts), np.empty(len(starts))
+    kernel("gram_search")(gram, starts, keys, 0, climbed, values)
+    best = np.ascontiguousarray(climbed[np.argsort(-values, kind="stable")[:POLISHED]])
+    kicked, values = np.empty_like(best), np.empty(len(best))
+    kernel("gram_search")(gram, best, keys[: len(best)], kicks // POLISHED, kicked, values)
+    return kicked[int(np.argmax(values))]
+
+
+def _climbed(columns: Array, starts: Array) -> Array:
+    images = (starts @ columns).astype(np.float64)
+    order = np.argsort(-(images * images).sum(axis=1), kind="stable")[:POLISHED]
+    ended = [one_opt(columns, sign_ascent(columns, starts[i])[0]) for i in order]
+    return max(ended, key=lambda pair: pair[1])[0]
