@@ -1,4 +1,4 @@
-"""ONNX's backend node tests as tests of derivatives: the first float32 input moves."""
+"""ONNX's backend node tests as tests of derivatives: one float32 input moves, or all of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,11 +25,11 @@ JITTER = 0.05
 
 @dataclass(frozen=True)
 class Case:
-    """A model of one free input x, the point of the test, its float32 outputs as expected."""
+    """A model with free inputs x, the point of the test, its float32 outputs as expected."""
 
     name: str
     model: onnx.ModelProto
-    x: Any
+    x: tuple[Any, ...]
     outputs: tuple[str, ...]
     expected: tuple[Any, ...]
 
@@ -44,19 +44,20 @@ class Outcome:
 
 
 @cache
-def cases():
-    """The tests with a float32 input and a float32 output, all of their values plain tensors."""
+def cases(every=False):
+    """The tests with a float32 input and a float32 output, all of their values plain tensors; with
+    `every`, all float32 inputs move, of which there must be two."""
     found = []
     for test in load_model_tests(kind="node"):
         values = [*test.model.graph.input, *test.model.graph.output]
         if all(value.type.WhichOneof("value") == "tensor_type" for value in values):
-            case = frozen(test)
+            case = frozen(test, every)
             found += [case] if case is not None else []
     return found
 
 
-def frozen(test):
-    """The test's model with every input but the first float32 one turned into a weight."""
+def frozen(test, every):
+    """The test's model with its inputs turned into weights, but for the float32 ones that move."""
     given, expected = (list(part) for part in test.data_sets[0])
     model = onnx.ModelProto()
     model.CopyFrom(test.model)
@@ -65,10 +66,13 @@ def frozen(test):
     outputs = [i for i, v in enumerate(model.graph.output) if v.type.tensor_type.elem_type == 1]
     if not floats or not outputs or not given[floats[0]].size:
         return None
+    moving = [i for i in floats if given[i].size] if every else floats[:1]
+    if every and len(moving) < 2:
+        return None
     inputs = list(model.graph.input)
     del model.graph.input[:]
     for i, (value, array) in enumerate(zip(inputs, given, strict=True)):
-        if i == floats[0]:
+        if i in moving:
             model.graph.input.append(value)
         elif isinstance(array, onnx.TensorProto):
             array.name = value.name
@@ -76,7 +80,8 @@ def frozen(test):
         else:
             model.graph.initializer.append(numpy_helper.from_array(np.asarray(array), value.name))
     names = tuple(model.graph.output[i].name for i in outputs)
-    return Case(test.name, model, given[floats[0]], names, tuple(expected[i] for i in outputs))
+    point = tuple(given[i] for i in moving)
+    return Case(test.name, model, point, names, tuple(expected[i] for i in outputs))
 
 
 def check(case):
@@ -100,11 +105,14 @@ def check(case):
     return Outcome("failed", complaint) if complaint else Outcome("passed")
 
 
-def moved(x):
+def moved(point):
     """A point nearby, off the kinks that the numbers of the tests sit on."""
     rng = np.random.default_rng(1)
-    size = max(float(np.max(np.abs(x), initial=0.0)), 1e-3)
-    return (x + JITTER * size * (0.1 + rng.random(x.shape))).astype(np.float32)
+    sizes = [max(float(np.max(np.abs(x), initial=0.0)), 1e-3) for x in point]
+    return tuple(
+        (x + JITTER * size * (0.1 + rng.random(x.shape))).astype(np.float32)
+        for x, size in zip(point, sizes, strict=True)
+    )
 
 
 class Derived:
@@ -112,12 +120,16 @@ class Derived:
 
     def __init__(self, case):
         normal, opset = normalise(case.model)
-        self.name = case.model.graph.input[0].name
-        shapes = {self.name: [int(size) for size in case.x.shape]}
+        self.names = [value.name for value in case.model.graph.input]
+        shapes = {
+            name: [int(size) for size in x.shape]
+            for name, x in zip(self.names, case.x, strict=True)
+        }
         self.primal = reemit(normal, opset, shapes, freeze={})
         self.x, self.expected = case.x, case.expected
         self.values = tuple(self.primal.values[y] for y in case.outputs)
-        derivatives = Derivatives(self.primal.graph, (self.primal.values[self.name],), self.values)
+        wrt = tuple(self.primal.values[name] for name in self.names)
+        derivatives = Derivatives(self.primal.graph, wrt, self.values)
         self.products = {
             (kind, lead): make(self.seeds(kind, lead), lead=lead)
             for kind, make in (("vjp", derivatives.pullback), ("jvp", derivatives.pushforward))
@@ -126,56 +138,58 @@ class Derived:
         self.forward = None
 
     def seeds(self, kind, lead):
-        return [f"{kind}.{i}.{lead}" for i in range(len(self.values) if kind == "vjp" else 1)]
+        count = len(self.values if kind == "vjp" else self.names)
+        return [f"{kind}.{i}.{lead}" for i in range(count)]
 
-    def value(self, x):
+    def value(self, point):
         if self.forward is None:
             named = [(f"out.{i}", y) for i, y in enumerate(self.values)]
             graph = self.primal.graph
-            self.forward = opened(export(graph, graph.nodes, [self.name], named))
-        return run(self.forward, {self.name: x})
+            self.forward = opened(export(graph, graph.nodes, self.names, named))
+        return run(self.forward, dict(zip(self.names, point, strict=True)))
 
-    def product(self, kind, x, seeds, lead=False):
+    def product(self, kind, point, seeds, lead=False):
         made = self.products[kind, lead]
         nodes = [*self.primal.graph.nodes, *made.nodes]
         named = [(f"made.{i}", r) for i, r in enumerate(made.results)]
-        model = export(made.graph, nodes, [self.name, *made.seeds], named)
-        return run(opened(model), {self.name: x, **dict(zip(made.seeds, seeds, strict=True))})
+        model = export(made.graph, nodes, [*self.names, *made.seeds], named)
+        feeds = dict(zip([*self.names, *made.seeds], [*point, *seeds], strict=True))
+        return run(opened(model), feeds)
 
-    def complaint(self, x):
-        """What is wrong at x, in a few words; empty where nothing is."""
-        rng = np.random.default_rng(0)
-        values = self.value(x)
-        if x is self.x and not all(map(alike, values, self.expected)):
+    def complaint(self, point):
+        """What is wrong at a point, in a few words; empty where nothing is."""
+        values = self.value(point)
+        if point is self.x and not all(map(alike, values, self.expected)):
             return "forward: differs from the expected output"
-        u = rng.standard_normal(x.shape).astype(np.float32)
+        rng = np.random.default_rng(0)
+        u = [rng.standard_normal(x.shape).astype(np.float32) for x in point]
         v = [rng.standard_normal(y.shape).astype(np.float32) for y in values]
-        pulled, pushed = self.product("vjp", x, v)[0], self.product("jvp", x, [u])
-        left, right = inner(pulled, u), sum(inner(j, c) for j, c in zip(pushed, v, strict=True))
-        size = norm(pulled) * norm(u)
-        size += sum(norm(j) * norm(c) for j, c in zip(pushed, v, strict=True))
+        pulled, pushed = self.product("vjp", point, v), self.product("jvp", point, u)
+        left, right = total(inner, pulled, u), total(inner, pushed, v)
+        size = total(both_norms, pulled, u) + total(both_norms, pushed, v)
         if not abs(left - right) <= ADJOINT * size + 1e-6:
             return f"adjoint: <J^T v, u> = {left:.6g}, <v, J u> = {right:.6g}"
-        error = self.quotient_error(x, u, pushed)
+        error = self.quotient_error(point, u, pushed)
         if not error <= QUOTIENT:
             return f"quotient: differs by {error:.3g} of the largest entry"
-        many = self.product("vjp", x, [np.stack([c, -2 * c]) for c in v], lead=True)
-        if not same(many[0], np.stack([pulled, -2 * pulled])):
+        many = self.product("vjp", point, [np.stack([c, -2 * c]) for c in v], lead=True)
+        if not all(same(m, np.stack([g, -2 * g])) for m, g in zip(many, pulled, strict=True)):
             return "leading axis: J^T of two differs from J^T of each"
-        many = self.product("jvp", x, [np.stack([u, -2 * u])], lead=True)
+        many = self.product("jvp", point, [np.stack([t, -2 * t]) for t in u], lead=True)
         if not all(same(m, np.stack([j, -2 * j])) for m, j in zip(many, pushed, strict=True)):
             return "leading axis: J of two differs from J of each"
         return ""
 
-    def quotient_error(self, x, u, pushed):
+    def quotient_error(self, point, u, pushed):
         """The best of several steps; the largest entry's error, or the 90 % quantile of many."""
-        finite = [np.isfinite(y) for y in self.value(x)]
+        finite = [np.isfinite(y) for y in self.value(point)]
         pushed = [j[f] for j, f in zip(pushed, finite, strict=True)]
         scale = max(1e-3, *(float(np.max(np.abs(j), initial=0.0)) for j in pushed))
+        largest = max(float(np.max(np.abs(x), initial=0.0)) for x in point)
         best = np.inf
         for step in STEPS:
-            h = step * max(1e-3, float(np.max(np.abs(x), initial=0.0)))
-            ahead, behind = (self.value((x + s * u).astype(np.float32)) for s in (h, -h))
+            h = step * max(1e-3, largest)
+            ahead, behind = (self.value(along(point, u, s)) for s in (h, -h))
             if any(
                 a.shape != f.shape or b.shape != f.shape for a, b, f in zip(ahead, behind, finite)
             ):
@@ -206,8 +220,16 @@ def inner(a, b):
     return float(np.sum(a.astype(np.float64) * b))
 
 
-def norm(a):
-    return float(np.linalg.norm(a.astype(np.float64)))
+def both_norms(a, b):
+    return float(np.linalg.norm(a.astype(np.float64)) * np.linalg.norm(b.astype(np.float64)))
+
+
+def total(function, first, second):
+    return sum(function(a, b) for a, b in zip(first, second, strict=True))
+
+
+def along(point, direction, step):
+    return tuple((x + step * u).astype(np.float32) for x, u in zip(point, direction, strict=True))
 
 
 def alike(a, b):
