@@ -22,6 +22,7 @@ from pertcore.adapters.onnx.tensor import Shape, Tensor
 from pertcore.errors import CapabilityError
 
 __all__ = ["Op", "Shape", "Tensor", "View"]
+INT64 = 7
 
 
 @dataclass
@@ -195,7 +196,8 @@ class Op:
         shape = [size, *first.shape[1:]]
         nothing = self.ConstantOfShape(self.sizes(shape), value=np.zeros(1, g.dtype))
         nothing = self.reshaped_type(nothing, shape)
-        summed = self.ScatterND(nothing, self.Unsqueeze(index, [1]), first, reduction="add")
+        places = self.Unsqueeze(self.Cast(index, to=INT64), [1])
+        summed = self.ScatterND(nothing, places, first, reduction="add")
         return self.Transpose(summed, perm=np.argsort(perm).tolist())
 
     def along(self, t: Tensor, matrix: Tensor, axis: int) -> Tensor:

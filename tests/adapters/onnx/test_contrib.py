@@ -5,10 +5,8 @@ import onnxruntime
 import pytest
 from onnx import helper
 
-from pertcore.adapters.onnx import registry
 from pertcore.adapters.onnx.adapter import from_onnx
 from pertcore.errors import CapabilityError
-from tests.adapters.onnx import test_attention
 from tests.adapters.onnx.foreign_rows import check, foreign, numbers
 from tests.adapters.onnx.models import small_net
 from tests.adapters.onnx.rows import X
@@ -89,12 +87,6 @@ ROWS = [
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_as_onnx_runtime_runs_it(row):
     check(row)
-
-
-def test_every_lowered_operator_has_a_row():
-    tested = {row.op for row in (*ROWS, *test_attention.ROWS)}
-    known = {name for domain, name in registry.LOWERED if domain == MICROSOFT}
-    assert sorted(known - tested) == []
 
 
 def test_a_model_that_onnx_runtime_optimised(tmp_path):
