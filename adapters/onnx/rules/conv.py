@@ -3,12 +3,11 @@ ONNX Runtime: at stride 1 a convolution with flipped weights, else a ConvTranspo
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from pertcore.adapters.onnx.op import Op, Tensor, View
 from pertcore.adapters.onnx.registry import jvp, lower, refusal, vjp
+from pertcore.adapters.onnx.rules import weights
 from pertcore.adapters.onnx.symbolic import Poly
 from pertcore.adapters.onnx.windows import explicit_pads, spatial
 
@@ -18,15 +17,16 @@ FEW_CHANNELS = 8
 
 @vjp("Conv")
 def conv_vjp(op: Op, n: View, g: Tensor) -> list[Tensor | None]:
-    _weights_are_fixed(n)
-    return [op.batched(lambda s: _transposed_conv(op, n, s), g)]
+    back = op.batched(lambda s: _transposed_conv(op, n, s), g) if n.wants(0) else None
+    return [back, *weights.pulled(op, n, g, _kernel(n))]
 
 
 @jvp("Conv ConvTranspose")
-def conv_jvp(op: Op, n: View, t: Tensor, *_: Any) -> Tensor:
-    _weights_are_fixed(n)
+def conv_jvp(op: Op, n: View, t: Tensor | None, *more: Tensor | None) -> Tensor | None:
     emit = op.Conv if n.kind == "Conv" else op.ConvTranspose
-    return op.batched(lambda s: emit(s, n.b, **n.node.attrs), t)
+    moved = None if t is None else op.batched(lambda s: emit(s, n.b, **n.node.attrs), t)
+    other = weights.pushed(op, n, *(*more, None, None)[:2])
+    return other if moved is None else moved if other is None else moved + other
 
 
 @lower("ConvTranspose")
@@ -56,7 +56,6 @@ def conv_transpose_pads(op: Op, n: View) -> Tensor | None:
 @vjp("ConvTranspose")
 def conv_transpose_vjp(op: Op, n: View, g: Tensor) -> list[Tensor | None]:
     """The convolution with the same weights; sizes match since output_padding < stride."""
-    _weights_are_fixed(n)
     strides, dilations, _ = spatial(n.node.attrs, _kernel(n))
     sizes, rank = n.x.shape[2:], n.x.rank - 2
     pads = explicit_pads(n.node.attrs, sizes, _kernel(n))
@@ -69,13 +68,7 @@ def conv_transpose_vjp(op: Op, n: View, g: Tensor) -> list[Tensor | None]:
     extra = n.attr("output_padding") or [0] * rank
     if any(e >= s for e, s in zip(extra, strides, strict=True)):
         raise refusal(n, 0)
-    return [op.batched(back, g)]
-
-
-def _weights_are_fixed(n: View) -> None:
-    for index in (1, 2):
-        if n.wants(index):
-            raise refusal(n, index)
+    return [op.batched(back, g) if n.wants(0) else None, *weights.pulled(op, n, g, _kernel(n))]
 
 
 def _kernel(n: View) -> list[int]:
@@ -94,9 +87,9 @@ def _transposed_conv(op: Op, n: View, g: Tensor) -> Tensor:
     channels = n.x.shape[1]
     many = isinstance(channels, int) and channels >= FEW_CHANNELS
     if many and all(s == 1 for s in strides) and min(mirrored, default=0) >= 0:
-        weights = _flipped(op, n, channels)  # type: ignore[arg-type]
+        turned = _flipped(op, n, channels)  # type: ignore[arg-type]
         group = n.attr("group", 1)
-        made = op.Conv(g, weights, pads=mirrored, dilations=dilations, group=group)
+        made = op.Conv(g, turned, pads=mirrored, dilations=dilations, group=group)
     else:
         made = _conv_transpose(op, n, g, pads)
     return op.reshaped_type(made, [g.shape[0], channels, *sizes])
@@ -109,11 +102,11 @@ def _flipped(op: Op, n: View, channels: int) -> Tensor:
     kernel = list(n.b.shape[2:])
     split = op.resized(n.b, [group, made // group, each, *kernel])
     turned = op.Transpose(split, perm=[0, 2, 1, *range(3, 3 + rank)])
-    weights = op.resized(turned, [channels, made // group, *kernel])
+    whole = op.resized(turned, [channels, made // group, *kernel])
     if all(k == 1 for k in kernel):
-        return weights
+        return whole
     ends = [np.iinfo(np.int64).min] * rank
-    return op.Slice(weights, [-1] * rank, ends, list(range(2, 2 + rank)), [-1] * rank)
+    return op.Slice(whole, [-1] * rank, ends, list(range(2, 2 + rank)), [-1] * rank)
 
 
 def _conv_transpose(op: Op, n: View, g: Tensor, pads: list[int]) -> Tensor:
