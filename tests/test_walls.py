@@ -32,6 +32,7 @@ FLOORS = {
     "pertcore/solvers/": (*CORE, "kernels"),
     "pertcore/attacks/": (*CORE, "attacks"),
     "pertcore/evaluation/": (*NOUNS, "attacks", "evaluation"),
+    "pertcore/detection/": (*NOUNS, "detection"),
     "adapters/": (*GROUND, "adapters"),
     "adapters/onnx/rules/": (
         "errors",
@@ -55,6 +56,7 @@ FOREIGN = {
     "adapters/onnx/": {"onnx", "onnxruntime", "google"},  # google.protobuf reads ONNX files
     "pertcore/cli/": TABLES,
     "pertcore/evaluation/": TABLES,
+    "pertcore/detection/": {"PIL"},
     "pertcore/data/": TABLES,
 }
 FREE = {"numpy", "scipy", "pertcore", *sys.stdlib_module_names}

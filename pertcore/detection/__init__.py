@@ -1,0 +1,1 @@
+"""Detectors: outputs read as boxes, losses that make boxes vanish, what an attack took away."""
