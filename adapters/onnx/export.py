@@ -16,6 +16,7 @@ from pertcore.adapters.onnx.symbolic import Poly
 
 IR_VERSION = 10
 PRODUCER = "pertcore"
+LOSING = frozenset(("Resize", "Reshape", "Expand"))
 
 
 def node_proto(node: Node, names: Mapping[str, str] | None = None) -> onnx.NodeProto:
@@ -78,6 +79,16 @@ def _constants(graph: Graph, nodes: Sequence[Node]) -> Iterator[str]:
         yield from (name for name in [*node.inputs, *given] if name in graph.constants)
 
 
+def _sizes_lost(
+    graph: Graph, nodes: Sequence[Node], names: Mapping[str, str]
+) -> list[onnx.ValueInfoProto]:
+    """The types of maps whose batch ONNX's own inference loses sight of; ONNX Runtime leaves its
+    blocked layout where it cannot tell that two batches are the same."""
+    lost = [node.outputs[0] for node in nodes if node.op in LOSING and not node.domain]
+    maps = [name for name in lost if name not in names and len(graph.types[name].shape or ()) == 4]
+    return [helper.make_value_info(name, type_proto(graph.types[name])) for name in maps]
+
+
 def export(
     graph: Graph,
     nodes: Sequence[Node],
@@ -110,6 +121,7 @@ def export(
         [helper.make_value_info(name, type_proto(graph.types[name])) for name in inputs],
         [helper.make_value_info(name, type_proto(graph.types[value])) for name, value in outputs],
         [numpy_helper.from_array(graph.constants[name], name) for name in used],
+        value_info=_sizes_lost(graph, kept, names),
     )
     domains = {node.domain for node in kept} - {"", STRAIGHT}
     versions = {"": graph.opset, **{domain: graph.imports.get(domain, 1) for domain in domains}}

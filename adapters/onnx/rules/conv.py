@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pertcore.adapters.onnx.layout import enters, led_in
 from pertcore.adapters.onnx.op import Op, Tensor, View
 from pertcore.adapters.onnx.registry import jvp, lower, refusal, vjp
 from pertcore.adapters.onnx.rules import weights
@@ -92,6 +93,8 @@ def _transposed_conv(op: Op, n: View, g: Tensor) -> Tensor:
         made = op.Conv(g, turned, pads=mirrored, dilations=dilations, group=group)
     else:
         made = _conv_transpose(op, n, g, pads)
+        made = op.reshaped_type(made, [g.shape[0], channels, *sizes])
+        return led_in(op, made) if enters(op, n.x) else made
     return op.reshaped_type(made, [g.shape[0], channels, *sizes])
 
 

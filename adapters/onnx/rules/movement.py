@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from onnx import helper
 
+from pertcore.adapters.onnx.layout import enters, led_in
 from pertcore.adapters.onnx.op import Op, Tensor, View
 from pertcore.adapters.onnx.registry import jvp, refusal, vjp
 from pertcore.adapters.onnx.symbolic import Poly
@@ -15,7 +16,8 @@ from pertcore.adapters.onnx.symbolic import Poly
 
 @vjp("Reshape Flatten Squeeze Unsqueeze", still=(1,))
 def reshape_vjp(op: Op, n: View, g: Tensor) -> list[Tensor | None]:
-    return [op.reshape(g, n.x.shape)]
+    g = op.reshape(g, n.x.shape)
+    return [op.batched(lambda s: led_in(op, s), g) if enters(op, n.x) else g]
 
 
 @jvp("Reshape Flatten Squeeze Unsqueeze")

@@ -7,18 +7,20 @@ from typing import Any
 
 import numpy as np
 
+from pertcore.adapters.onnx.layout import BLOCK, enters, led_in
 from pertcore.adapters.onnx.op import Op, Tensor, View
 from pertcore.adapters.onnx.registry import jvp, refusal, vjp
 from pertcore.adapters.onnx.symbolic import Poly
 from pertcore.adapters.onnx.windows import explicit_pads, spatial
 
-# ONNX Runtime's blocked layout holds whole blocks of channels.
-BLOCK = 16
-
 
 @vjp("GlobalAveragePool")
 def global_average_vjp(op: Op, n: View, g: Tensor) -> list[Tensor | None]:
-    return [op.expand(g * _inverse_count(op, n), n.x.shape)]
+    g = g * _inverse_count(op, n)
+    sides = n.x.shape[2:]
+    if enters(op, n.x) and all(isinstance(side, int) for side in sides):
+        return [op.batched(lambda s: _repeated(op, led_in(op, s), sides), g)]
+    return [op.expand(g, n.x.shape)]
 
 
 @jvp("GlobalAveragePool")
