@@ -150,6 +150,22 @@ QUADRATIC_ROWS: tuple[Row, ...] = (
     ),
     Row("mixing", "quadratic:mixing", "mixing:mixing", "cases_quadratic:mixed_columns", 10, 4096),
     Row(
+        "subset_greedy",
+        "enumeration:subset_greedy",
+        "enumeration:subset_greedy",
+        "cases_quadratic:grouped_columns",
+        10,
+        64,
+    ),
+    Row(
+        "subset_exact",
+        "enumeration:subset_exact",
+        "enumeration:subset_exact",
+        "cases_quadratic:grouped_columns",
+        10,
+        64,
+    ),
+    Row(
         "reorthogonalise",
         "krylov:reorthogonalise",
         "krylov:reorthogonalise",

@@ -16,6 +16,7 @@ DROPPED, HALF = np.uint64(20), np.uint64(1 << 19)
 KEY_BITS, DIGIT_BITS, DIGITS = 44, 11, 2048
 DIGIT = np.uint64(DIGITS - 1)
 NARROW = 16
+FEW = 48
 
 
 @strict
@@ -30,11 +31,14 @@ def column_squares(columns: Array, out: Array) -> None:
 def norm_order(squares: Array, order: Array, spare: Array, counts: Array) -> None:
     """order = indices by decreasing key, ties by index: radix sort, the lowest digits first.
 
-    A digit that all keys share is skipped, as the leading digits often are. spare (d,) int64 and
-    counts (DIGITS,) int64 are room to work in.
+    A digit that all keys share is skipped, as the leading digits often are; a few keys are
+    inserted one by one. spare (d,) int64 and counts (DIGITS,) int64 are room to work in.
     """
     d = squares.shape[0]
     bits = squares.view(np.uint64)
+    if d <= FEW:
+        _insert(bits, order)
+        return
     for i in range(d):
         order[i] = i
     for shift in range(0, KEY_BITS, DIGIT_BITS):
@@ -53,6 +57,16 @@ def norm_order(squares: Array, order: Array, spare: Array, counts: Array) -> Non
             spare[counts[digit]] = order[i]
             counts[digit] += 1
         order[:] = spare
+
+
+@strict
+def _insert(bits: Array, order: Array) -> None:
+    for i in range(bits.shape[0]):
+        key, place = (bits[i] + HALF) >> DROPPED, i
+        while place > 0 and (bits[order[place - 1]] + HALF) >> DROPPED < key:
+            order[place] = order[place - 1]
+            place -= 1
+        order[place] = i
 
 
 @strict
@@ -78,11 +92,12 @@ def greedy_signs(columns: Array, out: Array) -> None:
         if width <= NARROW:
             _narrow_greedy(one, order, padded, image, signs)
         else:
-            _greedy(one, order, image, signs)
+            greedy_ordered(one, order, image, signs)
 
 
 @strict
-def _greedy(columns: Array, order: Array, image: Array, signs: Array) -> None:
+def greedy_ordered(columns: Array, order: Array, image: Array, signs: Array) -> None:
+    """The greedy signs in this order, which is not empty; image, zero before, is J s after."""
     one = columns.dtype.type(1)
     before = columns[order[0]]
     sign = 0.0
@@ -92,6 +107,7 @@ def _greedy(columns: Array, order: Array, image: Array, signs: Array) -> None:
         sign = -1.0 if product < 0.0 else 1.0
         signs[order[place]] = -one if product < 0.0 else one
         before = column
+    wide_add(image, sign, before)
 
 
 @summing

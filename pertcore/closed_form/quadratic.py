@@ -15,16 +15,24 @@ from pertcore.closed_form.quadratic_signs import (
     one_opt,
     sign_ascent,
 )
+from pertcore.closed_form.quadratic_subsets import (
+    best_subset_quadratic,
+    enumerate_subset,
+    subset_signs,
+)
 
 __all__ = [
     "best_signs",
+    "best_subset_quadratic",
     "certified_signs",
     "column_norms",
     "dual_bound",
     "dual_weights",
+    "enumerate_subset",
     "greedy_signs",
     "hyperplane_round",
     "mixing",
     "one_opt",
     "sign_ascent",
+    "subset_signs",
 ]

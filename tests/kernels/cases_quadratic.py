@@ -75,3 +75,21 @@ def searched(rng: np.random.Generator, n: int, d: int, dtype: Any) -> Cases:
         for a in (wide, whole, np.zeros((d, 2)))
         for kicks in ((0, 5) if d < 1000 else (0,))
     ]
+
+
+def _groups(rng: np.random.Generator, d: int) -> list[tuple[Array, Array]]:
+    """Pixels of three channel-first planes (or of one), and subsets of 0 to 11 random columns."""
+    planes = 3 if d % 3 == 0 else 1
+    pixels = np.arange(d).reshape(planes, -1).T.ravel()
+    every = np.arange(0, d + 1, planes)
+    mixed = rng.permutation(d)[: max(1, d - d // 9)]
+    ends = np.minimum(np.cumsum(rng.integers(0, 12, size=d)), len(mixed))
+    return [(pixels, every), (mixed, np.concatenate([[0], np.unique(ends), [len(mixed)]]))]
+
+
+def grouped_columns(rng: np.random.Generator, n: int, d: int, dtype: Any) -> Cases:
+    return [
+        ((a, members, starts), (np.empty(a.shape[:2], dtype), np.empty((n, len(starts) - 1))))
+        for a in _columns(rng, n, d, dtype)
+        for members, starts in _groups(rng, d)
+    ]
