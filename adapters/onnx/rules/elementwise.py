@@ -89,6 +89,17 @@ def _clip(op: Op, n: View, t: Tensor) -> Tensor:
     return t
 
 
+def _clip_low(op: Op, n: View, t: Tensor) -> Tensor:
+    """Entries held at the lower bound; where the bounds meet or cross, the upper one counts."""
+    low, high = n.b, n.input(2)
+    held = op.indicator(op.LessOrEqual(n.y, low), t)
+    return t * held if high is None else t * held * op.indicator(op.Less(n.y, high), t)
+
+
+def _clip_high(op: Op, n: View, t: Tensor) -> Tensor:
+    return t * op.indicator(op.GreaterOrEqual(n.y, n.i[2]), t)
+
+
 def _shrink(op: Op, n: View, t: Tensor) -> Tensor:
     return t * op.indicator(op.Greater(op.Abs(n.x), n.attr("lambd", 0.5)), t)
 
@@ -181,7 +192,7 @@ elementwise(
         "Selu": _selu,
         "ThresholdedRelu": _thresholded,
         "Shrink": _shrink,
-        "Clip": _clip,
+        "Clip": (_clip, _clip_low, _clip_high),
         "HardSigmoid": _hard_sigmoid,
         "HardSwish": _hard_swish,
         "Sigmoid": lambda op, n, t: t * (n.y * (1.0 - n.y)),

@@ -166,12 +166,13 @@ def _slices(n: View) -> list[tuple[int, Any, int]]:
     return found
 
 
-@vjp("Pad", still=(1, 2, 3))
+@vjp("Pad", still=(1, 3))
 def pad_vjp(op: Op, n: View, g: Tensor) -> list[Tensor | None]:
     """Constant: cut the pads off. Other modes: every padded entry goes back where it came from."""
     begins, ends = _pads(n)
     if n.attr("mode", "constant") == "constant":
-        return [op.pad(g, [-b for b in begins], [-e for e in ends])]
+        inside = op.pad(g, [-b for b in begins], [-e for e in ends]) if n.wants(0) else None
+        return [inside, None, _border_sum(op, n, g) if n.wants(2) else None]
     rank = n.x.rank
     for axis in range(rank):
         if begins[axis] != 0 or ends[axis] != 0:
@@ -180,15 +181,34 @@ def pad_vjp(op: Op, n: View, g: Tensor) -> list[Tensor | None]:
 
 
 @jvp("Pad")
-def pad_jvp(op: Op, n: View, t: Tensor, *_: Any) -> Tensor:
+def pad_jvp(op: Op, n: View, *tangents: Tensor | None) -> Tensor | None:
     begins, ends = _pads(n)
+    t, _, value = (*tangents, None)[:3]
     if n.attr("mode", "constant") == "constant":
-        return op.pad(t, begins, ends)
+        moved = None if t is None else op.pad(t, begins, ends)
+        if value is None:
+            return moved
+        whole = op.expand(op.reshape(value, [1] * n.x.rank) * _border(n), n.y.shape)
+        return whole if moved is None else moved + whole
+    if t is None:
+        return None
     rank = n.x.rank
     for axis in range(rank):
         if begins[axis] != 0 or ends[axis] != 0:
             t = op.Gather(t, _padded(op, n, axis), axis=axis - rank)
     return t
+
+
+def _border(n: View) -> Tensor:
+    """1 at the entries that the padding value fills."""
+    op = Op(n.op.graph)
+    made: Tensor = op.Pad(op.zeros(n.x.shape, n.x.dtype), n.b, 1.0, *n.i[3:])
+    return op.reshaped_type(made, n.y.shape)
+
+
+def _border_sum(op: Op, n: View, g: Tensor) -> Tensor:
+    total = op.reduce_sum(g * _border(n), list(range(-n.x.rank, 0)))
+    return op.reshape(total, n.i[2].shape)  # type: ignore[union-attr]
 
 
 def _pads(n: View) -> tuple[list[Any], list[Any]]:
