@@ -10,6 +10,7 @@ import onnx
 
 from pertcore.adapters.function import from_function
 from pertcore.adapters.onnx import build as building
+from pertcore.adapters.onnx import stacked
 from pertcore.adapters.onnx.linearization import (
     LoopedLinearization,
     OnnxLinearization,
@@ -29,7 +30,8 @@ def from_onnx(
     model: Any,
     *,
     input: str | None = None,
-    output: str | None = None,
+    output: str | Sequence[str] | None = None,
+    weights: Mapping[str, float] | Sequence[float] | None = None,
     freeze: Mapping[str, Any] | None = None,
     input_shape: Sequence[int] | None = None,
     threads: int | None = None,
@@ -39,18 +41,31 @@ def from_onnx(
 ) -> Oracle:
     """Oracle of an ONNX model given as a path, bytes or ModelProto (float32 or float64).
 
-    `input` and `output` choose where there are several; `freeze` holds values for the inputs that
-    do not move; `input_shape` is the shape of one sample where the model leaves it open; `threads`
-    is the number inside ONNX Runtime (None: its own choice), `providers` its execution providers
-    (None: the CPU). With `finite_differences`, a model with an operator without a rule gets
-    difference quotients instead of an error, and says so. With `straight_through`, roundings count
-    as the identity, signs as a ramp, and quantised models as their real values within the range of
-    their type (Bengio, Leonard & Courville 2013); such an oracle is not "exact", and says so.
+    `input` and `output` choose where there are several. A list of outputs is attacked as one (n,
+    K), flattened and laid side by side, each times the root of its entry in `weights` (a sequence,
+    or a mapping by name; 1 by default), so that weights scale squared terms; `oracle.outputs` maps
+    each name to its place and shape, and `outputs[name].read(value)` gives it back. `freeze` holds
+    values for the inputs that do not move; `input_shape` is the shape of one sample where the model
+    leaves it open; `threads` is the number inside ONNX Runtime (None: its own choice), `providers`
+    its execution providers (None: the CPU). With `finite_differences`, a model with an operator
+    without a rule gets difference quotients instead of an error, and says so. With
+    `straight_through`, roundings count as the identity, signs as a ramp, and quantised models as
+    their real values within the range of their type (Bengio, Leonard & Courville 2013); such an
+    oracle is not "exact", and says so.
 
     Raises InputError for a wrong choice, ModelError for a broken file, CapabilityError for an
     operator without a derivative rule or a gradient that is zero everywhere.
     """
     loaded = load(model)
+    if output is not None and not isinstance(output, str):
+        settings = {
+            "input": input, "freeze": freeze, "input_shape": input_shape, "threads": threads,
+            "providers": providers, "finite_differences": finite_differences,
+            "straight_through": straight_through,
+        }  # fmt: skip
+        return _of_several(loaded, stacked.checked_weights(loaded, output, weights), settings)
+    if weights is not None:
+        raise InputError(f"weights={weights!r}: they are for a list of outputs, output=[...]")
     choice = choose(loaded, input=input, output=output, freeze=freeze, input_shape=input_shape)
     try:
         return OnnxOracle(
@@ -68,6 +83,17 @@ def from_onnx(
     return from_function(
         user, input_shape=x.shape[1:], output_shape=user(x).shape[1:], dtype=choice.dtype
     )
+
+
+def _of_several(
+    model: onnx.ModelProto, weights: Mapping[str, float], settings: dict[str, Any]
+) -> Oracle:
+    oracle = from_onnx(stacked.stacked(model, weights), output=stacked.STACKED, **settings)
+    given = {name: settings[name] for name in ("input", "freeze", "input_shape")}
+    choice = choose(model, output=next(iter(weights)), **given)
+    parts = stacked.layout(model, choice, weights, building.probes(choice)[:1])
+    oracle.outputs = parts  # type: ignore[attr-defined]
+    return oracle
 
 
 class OnnxOracle:
