@@ -19,7 +19,7 @@ NAMES = (
     "Add Sub Mul Div Neg Sqrt Reciprocal Exp Log Abs Pow Floor Ceil Cast Transpose Reshape Slice "
     "Concat Gather Unsqueeze Squeeze Flatten Pad Expand ConstantOfShape Range Tile ReduceSum "
     "ReduceMean ReduceProd ReduceMax ReduceMin MatMul Where Equal Greater Less GreaterOrEqual "
-    "LessOrEqual And Or Not Split Identity Shape Size Min Max ScatterND Trilu EyeLike"
+    "LessOrEqual And Or Not Mod Split Identity Shape Size Min Max ScatterND Trilu EyeLike"
 )
 FOLDED = frozenset(NAMES.split())
 

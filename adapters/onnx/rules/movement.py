@@ -10,7 +10,7 @@ from onnx import helper
 
 from pertcore.adapters.onnx.layout import enters, led_in
 from pertcore.adapters.onnx.op import Op, Tensor, View
-from pertcore.adapters.onnx.registry import jvp, refusal, vjp
+from pertcore.adapters.onnx.registry import jvp, lower, refusal, vjp
 from pertcore.adapters.onnx.symbolic import Poly
 
 
@@ -39,13 +39,19 @@ def _perm(n: View) -> list[int]:
     return list(n.attr("perm") or range(n.x.rank)[::-1])
 
 
-@vjp("Cast CastLike", still=(1,))
+@vjp("Cast")
 def cast_vjp(op: Op, n: View, g: Tensor) -> list[Tensor | None]:
     return [op.Cast(g, to=helper.np_dtype_to_tensor_dtype(n.x.dtype))]
 
 
-@jvp("Cast CastLike")
-def cast_jvp(op: Op, n: View, t: Tensor, *_: Any) -> Tensor:
+@lower("CastLike")
+def cast_like(op: Op, n: View) -> Tensor:
+    made: Tensor = op.Cast(n.x, to=helper.np_dtype_to_tensor_dtype(n.b.dtype))
+    return made
+
+
+@jvp("Cast")
+def cast_jvp(op: Op, n: View, t: Tensor) -> Tensor:
     return op.Cast(t, to=helper.np_dtype_to_tensor_dtype(n.y.dtype))
 
 

@@ -119,7 +119,7 @@ def check(case):
 def moved(point):
     """A point nearby, off the kinks that the numbers of the tests sit on."""
     rng = np.random.default_rng(1)
-    sizes = [max(float(np.max(np.abs(x), initial=0.0)), 1e-3) for x in point]
+    sizes = [max(largest(x), 1e-3) for x in point]
     return tuple(
         (x + JITTER * size * (0.1 + rng.random(x.shape))).astype(np.float32)
         for x, size in zip(point, sizes, strict=True)
@@ -196,10 +196,10 @@ class Derived:
         finite = [np.isfinite(y) for y in self.value(point)]
         pushed = [j[f] for j, f in zip(pushed, finite, strict=True)]
         scale = max(1e-3, *(float(np.max(np.abs(j), initial=0.0)) for j in pushed))
-        largest = max(float(np.max(np.abs(x), initial=0.0)) for x in point)
+        size = max(map(largest, point))
         best = np.inf
         for step in STEPS:
-            h = step * max(1e-3, largest)
+            h = step * max(1e-3, size)
             ahead, behind = (self.value(along(point, u, s)) for s in (h, -h))
             if any(
                 a.shape != f.shape or b.shape != f.shape for a, b, f in zip(ahead, behind, finite)
@@ -216,6 +216,10 @@ class Derived:
             worst = np.quantile(errors, 0.9) if errors.size > 20 else errors.max()
             best = np.fmin(best, worst / scale)
         return best
+
+
+def largest(x):
+    return float(np.max(np.abs(x[np.isfinite(x)]), initial=0.0))
 
 
 def opened(model):
