@@ -10,7 +10,7 @@ import onnx
 
 from pertcore.adapters.function import from_function
 from pertcore.adapters.onnx import build as building
-from pertcore.adapters.onnx import stacked
+from pertcore.adapters.onnx import half, stacked
 from pertcore.adapters.onnx.linearization import (
     LoopedLinearization,
     OnnxLinearization,
@@ -39,7 +39,8 @@ def from_onnx(
     finite_differences: bool = False,
     straight_through: bool = False,
 ) -> Oracle:
-    """Oracle of an ONNX model given as a path, bytes or ModelProto (float32 or float64).
+    """Oracle of an ONNX model given as a path, bytes or ModelProto (float32, float64 or float16,
+    which is float32 outside).
 
     `input` and `output` choose where there are several. A list of outputs is attacked as one (n,
     K), flattened and laid side by side, each times the root of its entry in `weights` (a sequence,
@@ -116,10 +117,14 @@ class OnnxOracle:
         self._model, self._choice, self._providers = model, choice, providers
         self._straight = straight_through
         self._user = UserModel(model, choice, threads=threads, providers=providers)
+        # Of a float16 model, all but the judge's runs are of its float32 twin.
+        twin, of_twin = half.twin(model, choice)
+        self._half = twin is not model
+        user = UserModel(twin, of_twin, threads=threads, providers=providers)
         built = building.build(
-            model,
-            choice,
-            self._user,
+            twin,
+            of_twin,
+            user if self._half else self._user,
             threads=threads,
             providers=providers,
             straight=straight_through,
@@ -127,7 +132,11 @@ class OnnxOracle:
         self._user.open()
         self._engine, self.batch = built.engine, built.batch
         self._estimates = any(node.domain == STRAIGHT for node in built.engine.graph.nodes)
-        self.notes = (*built.doubts, *([ESTIMATE] if self._estimates else []))
+        self.notes = (
+            *built.doubts,
+            *([half.NOTE] if self._half else []),
+            *([ESTIMATE] if self._estimates else []),
+        )
         self.remarks = built.remarks
         self.input_shape, self.output_shape = self._engine.input_shape, self._shape_of_output()
         self.dtype = choice.dtype
@@ -161,7 +170,8 @@ class OnnxOracle:
         self.calls.f += len(x)
         if len(x) == 0:
             return np.zeros((0, *self.output_shape), self.dtype)
-        return self._engine.value(x) if self.batch == "lifted" else self._user(x)
+        lifted = self.batch == "lifted" and not self._half
+        return self._engine.value(x) if lifted else self._user(x)
 
     def linearize(self, x: Array) -> Linearization:
         """Runs the model once at x, (n, *input_shape), and keeps what the products need."""

@@ -12,7 +12,7 @@ from onnx import helper
 
 import pertcore.adapters.onnx.rules  # noqa: F401  fills the registry
 from pertcore.adapters.onnx import build as building
-from pertcore.adapters.onnx import expansion, registry
+from pertcore.adapters.onnx import expansion, half, registry
 from pertcore.adapters.onnx.load import load
 from pertcore.adapters.onnx.normalise import main_opset, normalise
 from pertcore.adapters.onnx.reemit import emittable, input_dims
@@ -99,11 +99,13 @@ def _tried(model: onnx.ModelProto, given: dict[str, Any]) -> tuple[str, bool, tu
             raise
         return guess, False, (str(error),)
     try:
-        user = UserModel(model, choice, threads=1, providers=None)
-        built = building.build(model, choice, user, threads=1, providers=None)
+        twin, choice = half.twin(model, choice)
+        user = UserModel(twin, choice, threads=1, providers=None)
+        built = building.build(twin, choice, user, threads=1, providers=None)
     except PertcoreError as error:
         return guess, False, (str(error),)
-    return built.batch, True, (*built.remarks, *built.doubts, *built.engine.refusals.values())
+    notes = [*built.remarks, *built.doubts, *([half.NOTE] if twin is not model else [])]
+    return built.batch, True, (*notes, *built.engine.refusals.values())
 
 
 def _operators(model: onnx.ModelProto, opset: int) -> tuple[OperatorInfo, ...]:

@@ -14,12 +14,14 @@ from onnx import helper
 
 from pertcore.adapters.onnx.derive import Derivatives, Product
 from pertcore.adapters.onnx.export import export
+from pertcore.adapters.onnx.foreign import adopted, pruned, used
+from pertcore.adapters.onnx.half import is_half, widened
 from pertcore.adapters.onnx.load import load
 from pertcore.adapters.onnx.nodes import Node
-from pertcore.adapters.onnx.normalise import normalise
+from pertcore.adapters.onnx.normalise import main_opset, normalise
 from pertcore.adapters.onnx.reemit import Primal, batch_name, input_dims, reemit
 from pertcore.adapters.onnx.select import free_inputs
-from pertcore.errors import InputError, ModelError
+from pertcore.errors import CapabilityError, InputError, ModelError
 
 Mode = Literal["vjp", "jvp", "value_and_vjp"]
 MODES = ("vjp", "jvp", "value_and_vjp")
@@ -67,31 +69,81 @@ def differentiate(
     * "jvp": the model's inputs and `tan_<x>` (as x) -> `tanout_<y>` (as y), sum over x of J tan_x;
     * "value_and_vjp": as "vjp", and the outputs y themselves before the gradients.
 
-    The batch stays as the file has it, and samples of it do not mix. Raises InputError for an
-    unknown mode or name, ModelError for a broken file, CapabilityError for an operator without a
-    rule or a gradient that is zero everywhere.
+    The model's inputs are those that the chosen outputs depend on. Every new input and output is
+    described in the file. A derivative graph can be differentiated again. The batch stays as the
+    file has it, and samples of it do not mix; a float16 model is float32 inside. Raises
+    InputError for an unknown mode or name, ModelError for a broken file, CapabilityError for an
+    operator without a rule or a gradient that is zero everywhere.
     """
     if mode not in MODES:
         raise InputError(f"mode={mode!r}: allowed are {', '.join(map(repr, MODES))}")
-    normal, opset = normalise(load(model))
-    inputs = free_inputs(normal)
-    made = {value.name: value for value in normal.graph.output}
-    batch = batch_name(inputs.values())
-    shapes = {name: input_dims(value, batch) for name, value in inputs.items()}
-    primal = reemit(normal, opset, shapes, freeze={})
-    xs = _names(wrt, inputs, "wrt")
+    given = load(model)
+    made = {value.name: value for value in given.graph.output}
     ys = _names(outputs, made, "outputs")
-    values = tuple(primal.values[y] for y in ys)
-    derivatives = Derivatives(primal.graph, tuple(primal.values[x] for x in xs), values)
+    file = pruned(given, *ys)
+    xs = _names(wrt, free_inputs(given), "wrt")
+    primal, values = _primal(file, xs, ys)
+    # An input that the chosen outputs do not need stays where the caller asked for it.
+    taken = {*primal.inputs, *made}
+    derivatives = Derivatives(primal.graph, tuple(xs), tuple(values))
     if mode == "jvp":
-        product = derivatives.pushforward(_unique("tan_", xs, inputs))
-        found = list(zip(_unique("tanout_", ys, inputs), product.results, strict=True))
-        return _joined(primal, product, mode, found)
-    product = derivatives.pullback(_unique("ct_", ys, inputs))
-    found = list(zip(_unique("grad_", xs, {*inputs, *ys}), product.results, strict=True))
+        seeds = _unique("tan_", xs, taken)
+        product = derivatives.pushforward(seeds)
+        found = list(zip(_unique("tanout_", ys, {*taken, *seeds}), product.results, strict=True))
+    else:
+        seeds = _unique("ct_", ys, taken)
+        product = derivatives.pullback(seeds)
+        found = list(zip(_unique("grad_", xs, {*taken, *seeds}), product.results, strict=True))
     if mode == "value_and_vjp":
         found = [*zip(ys, values, strict=True), *found]
-    return _joined(primal, product, mode, found)
+    return _joined(primal, product, mode, found, _docs(mode, xs, ys, seeds, found))
+
+
+def _primal(
+    file: onnx.ModelProto, xs: Sequence[str], ys: Sequence[str]
+) -> tuple[Primal, list[str]]:
+    """The model emitted with its inputs, and its outputs; a float16 one is float32 inside."""
+    narrow = is_half(file)
+    wide = widened(file) if narrow else file
+    normal, opset = normalise(adopted(wide, main_opset(wide)))
+    inputs = free_inputs(normal)
+    read = {name for node in file.graph.node for name in used(node)}
+    kept = {name: v for name, v in inputs.items() if name in read or name in (*xs, *ys)}
+    batch = batch_name(kept.values())
+    shapes = {name: input_dims(value, batch) for name, value in kept.items()}
+    half = {v.name for v in [*file.graph.input, *file.graph.output] if narrow and _is_half(v)}
+    primal = reemit(normal, opset, shapes, freeze={}, narrow=half)
+    missing = [y for y in ys if y not in primal.values]
+    if missing:
+        raise CapabilityError(f"output {missing[0]!r} is no number that has a derivative")
+    cast = {"to": onnx.TensorProto.FLOAT16}
+    values = [primal.values[y] for y in ys]
+    emitted = [
+        primal.graph.emit("Cast", (value,), cast)[0] if y in half else value
+        for y, value in zip(ys, values, strict=True)
+    ]
+    return primal, emitted
+
+
+def _docs(
+    mode: Mode,
+    xs: Sequence[str],
+    ys: Sequence[str],
+    seeds: Sequence[str],
+    found: Sequence[tuple[str, str]],
+) -> dict[str, str]:
+    """What each of the new inputs and outputs is."""
+    results = [name for name, _ in found][-len(ys if mode == "jvp" else xs) :]
+    if mode == "jvp":
+        docs = {t: f"tangent of the input {x}, in its shape" for t, x in zip(seeds, xs)}
+        total = " + ".join(f"d {{y}}/d {x} . {t}" for t, x in zip(seeds, xs))
+        outs = {r: f"{total.replace('{y}', y)}, in the shape of {y}" for r, y in zip(results, ys)}
+        return docs | outs
+    docs = {c: f"cotangent of the output {y}, in its shape" for c, y in zip(seeds, ys)}
+    total = " + ".join(f"(d {y}/d {{x}})^T . {c}" for c, y in zip(seeds, ys))
+    outs = {r: f"{total.replace('{x}', x)}, in the shape of {x}" for r, x in zip(results, xs)}
+    values = dict.fromkeys(ys, "output of the model") if mode == "value_and_vjp" else {}
+    return docs | values | outs
 
 
 def _names(wanted: Sequence[str] | None, values: dict[str, Any], what: str) -> list[str]:
@@ -115,19 +167,29 @@ def _unique(prefix: str, names: Sequence[str], taken: Collection[str]) -> list[s
     return made
 
 
+def _is_half(value: onnx.ValueInfoProto) -> bool:
+    return bool(value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT16)
+
+
 def _is_float(value: onnx.ValueInfoProto) -> bool:
     element = value.type.tensor_type.elem_type
     return bool(element) and helper.tensor_dtype_to_np_dtype(element).kind == "f"
 
 
 def _joined(
-    primal: Primal, product: Product, mode: Mode, outputs: Sequence[tuple[str, str]]
+    primal: Primal,
+    product: Product,
+    mode: Mode,
+    outputs: Sequence[tuple[str, str]],
+    docs: dict[str, str],
 ) -> DerivativeGraph:
     """The primal nodes and those of the product in one model, checked."""
     nodes: list[Node] = [*primal.graph.nodes, *product.nodes]
     inputs = [*primal.inputs, *product.seeds]
-    doc = f"{mode} of an ONNX model, made by pertcore: {', '.join(n for n, _ in outputs)}"
-    made = export(product.graph, nodes, inputs, outputs, doc=doc)
+    listed = "; ".join(f"{name}: {text}" for name, text in docs.items())
+    doc = f"{mode} of an ONNX model, made by pertcore. {listed}."
+    docs |= {name: docs.get(name, "input of the model") for name in primal.inputs}
+    made = export(product.graph, nodes, inputs, outputs, doc=doc, docs=docs)
     try:
         onnx.checker.check_model(made)
     except onnx.checker.ValidationError as error:

@@ -89,6 +89,13 @@ def _sizes_lost(
     return [helper.make_value_info(name, type_proto(graph.types[name])) for name in maps]
 
 
+def _given(
+    graph: Graph, name: str, value: str, docs: Mapping[str, str] | None
+) -> onnx.ValueInfoProto:
+    text = (docs or {}).get(name, "")
+    return helper.make_value_info(name, type_proto(graph.types[value]), doc_string=text)
+
+
 def export(
     graph: Graph,
     nodes: Sequence[Node],
@@ -96,8 +103,10 @@ def export(
     outputs: Sequence[tuple[str, str]],
     *,
     doc: str = "",
+    docs: Mapping[str, str] | None = None,
 ) -> onnx.ModelProto:
-    """Model with `inputs` (values of the graph, by name) and `outputs` ((name, value) pairs).
+    """Model with `inputs` (values of the graph, by name) and `outputs` ((name, value) pairs),
+    described by `doc`, and each of them by `docs`.
 
     A value that is an input, a constant or given out twice is passed through an Identity.
     """
@@ -118,8 +127,8 @@ def export(
     body = helper.make_graph(
         [node_proto(node, names) for node in kept],
         PRODUCER,
-        [helper.make_value_info(name, type_proto(graph.types[name])) for name in inputs],
-        [helper.make_value_info(name, type_proto(graph.types[value])) for name, value in outputs],
+        [_given(graph, name, name, docs) for name in inputs],
+        [_given(graph, name, value, docs) for name, value in outputs],
         [numpy_helper.from_array(graph.constants[name], name) for name in used],
         value_info=_sizes_lost(graph, kept, names),
     )

@@ -48,37 +48,38 @@ def adopted(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     return made
 
 
-def pruned(model: onnx.ModelProto, output: str) -> onnx.ModelProto:
-    """The part of the model that one of its outputs needs; the rest is neither judged nor run."""
-    kept = needed(model.graph.node, output)
+def pruned(model: onnx.ModelProto, *outputs: str) -> onnx.ModelProto:
+    """The part of the model that some of its outputs need; the rest is neither judged nor run."""
+    kept = needed(model.graph.node, outputs)
     if len(kept) == len(model.graph.node):
         return model
     made = onnx.ModelProto()
     made.CopyFrom(model)
-    outputs = [value for value in model.graph.output if value.name == output]
+    given = [value for value in model.graph.output if value.name in outputs]
     del made.graph.node[:]
     made.graph.node.extend(kept)
     del made.graph.output[:]
-    made.graph.output.extend(outputs)
+    made.graph.output.extend(given)
     return made
 
 
-def needed(nodes: Iterable[onnx.NodeProto], output: str) -> list[onnx.NodeProto]:
-    """The nodes that an output depends on, in order; what inner graphs use counts as used."""
-    wanted, kept = {output}, []
+def needed(nodes: Iterable[onnx.NodeProto], outputs: Iterable[str]) -> list[onnx.NodeProto]:
+    """The nodes that some outputs depend on, in order; what inner graphs use counts as used."""
+    wanted, kept = set(outputs), []
     for node in reversed(list(nodes)):
         if wanted.intersection(node.output):
-            wanted.update(_used(node))
+            wanted.update(used(node))
             kept.append(node)
     return kept[::-1]
 
 
-def _used(node: onnx.NodeProto) -> set[str]:
+def used(node: onnx.NodeProto) -> set[str]:
+    """What a node reads, inside its inner graphs too."""
     names = set(node.input)
     for attribute in node.attribute:
         for graph in inner_graphs(attribute):
             names.update(value.name for value in graph.output)
-            names.update(*(_used(inner) for inner in graph.node))
+            names.update(*(used(inner) for inner in graph.node))
     return names
 
 

@@ -28,6 +28,8 @@ def load(source: Any) -> onnx.ModelProto:
         model, folder = _parse(bytes(source), "the bytes"), None
     elif isinstance(source, str | Path):
         path = Path(source)
+        if path.is_dir():
+            raise InputError(f"model={str(source)!r} is a folder: give the .onnx file in it")
         if not path.is_file():
             raise InputError(f"model={str(source)!r}: no such file")
         model, folder = _parse(path.read_bytes(), str(path)), path.resolve().parent

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -43,10 +43,12 @@ def reemit(
     freeze: Mapping[str, Array],
     lift: int = 0,
     straight: bool = False,
+    narrow: Container[str] = (),
 ) -> Primal:
     """Emits a normalised model. `shapes` holds the inputs that stay inputs and their dimensions;
     `freeze` the others. With `lift`, reshapes written for that many samples carry the batch N; with
-    `straight`, roundings and quantisation get straight-through estimates.
+    `straight`, roundings and quantisation get straight-through estimates. Inputs named in `narrow`
+    come in as float16 and are cast.
 
     Raises CapabilityError naming every operator that cannot be emitted, and the alternative.
     """
@@ -57,7 +59,9 @@ def reemit(
     types = {value.name: value.type.tensor_type.elem_type for value in model.graph.input}
     for name, shape in shapes.items():
         dtype = helper.tensor_dtype_to_np_dtype(types[name])
-        values[name] = graph.input(name, dtype, shape)
+        values[name] = graph.input(name, np.float16 if name in narrow else dtype, shape)
+        if name in narrow:
+            (values[name],) = graph.emit("Cast", (name,), {"to": types[name]})
     for name, array in freeze.items():
         values[name] = graph.constant(array)
     for tensor in model.graph.initializer:

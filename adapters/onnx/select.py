@@ -16,13 +16,18 @@ from pertcore.adapters.onnx.symbolic import Poly
 from pertcore.errors import CapabilityError, InputError
 from pertcore.oracle import Array
 
-WORKING = (np.dtype(np.float32), np.dtype(np.float64))
+HALF, SINGLE = np.dtype(np.float16), np.dtype(np.float32)
+WORKING = (HALF, SINGLE, np.dtype(np.float64))
+EXAMPLE_SIZE = 64
 FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One input that moves, its dimensions (batch first) and type; one output; the rest frozen."""
+    """One input that moves, its dimensions (batch first); one output; the rest frozen.
+
+    `dtype` is the type that is worked with: float32 for a float16 input.
+    """
 
     input: str
     dims: tuple[int | Poly, ...]
@@ -41,7 +46,8 @@ def choose(
 ) -> Choice:
     """Checks the caller's choice against the model; initialisers listed as inputs are weights.
 
-    Raises InputError naming inputs or outputs to choose from, CapabilityError for a float16 input.
+    Raises InputError naming inputs or outputs to choose from, CapabilityError for a float input of
+    another type than float16, float32 and float64.
     """
     inputs = free_inputs(model)
     frozen = _frozen(inputs, freeze or {})
@@ -57,7 +63,8 @@ def choose(
     chosen = _picked_output(model, output)
     dtype = np.dtype(helper.tensor_dtype_to_np_dtype(inputs[name].type.tensor_type.elem_type))
     _check_dtype(name, dtype)
-    return Choice(name, _dims(inputs[name], input_shape), dtype, chosen, frozen)
+    working = SINGLE if dtype == HALF else dtype
+    return Choice(name, _dims(inputs[name], input_shape), working, chosen, frozen)
 
 
 def free_inputs(model: onnx.ModelProto) -> dict[str, onnx.ValueInfoProto]:
@@ -116,15 +123,19 @@ def _described(value: onnx.ValueInfoProto) -> str:
 def _check_dtype(name: str, dtype: np.dtype[Any]) -> None:
     if dtype in WORKING:
         return
-    if dtype.kind == "f":
+    if dtype.kind == "f" or dtype.name.startswith(("bfloat", "float")):
         raise CapabilityError(
-            f"input {name!r} is {dtype}: float32 and float64 models are differentiated; "
+            f"input {name!r} is {dtype}: float16, float32 and float64 models are differentiated; "
             "convert the model to float32"
         )
     raise InputError(
         f"input {name!r} is {dtype}, and only a float input has a derivative: choose another with "
         "input= and freeze this one with freeze={name: array}"
     )
+
+
+def _example(sample: Sequence[int | Poly]) -> tuple[int, ...]:
+    return tuple(dim if isinstance(dim, int) else EXAMPLE_SIZE for dim in sample)
 
 
 def _dims(value: onnx.ValueInfoProto, input_shape: Sequence[int] | None) -> tuple[int | Poly, ...]:
@@ -141,7 +152,7 @@ def _dims(value: onnx.ValueInfoProto, input_shape: Sequence[int] | None) -> tupl
     if free:
         raise InputError(
             f"input {_described(value)} has the free dimensions {', '.join(free)}: "
-            "give the shape of one sample, as in input_shape=(1, 64, 64)"
+            f"give the shape of one sample, as in input_shape={_example(sample)}"
         )
     check_sample(value.name, sample)
     if not value.type.tensor_type.shape.dim:

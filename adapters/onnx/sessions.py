@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -12,11 +13,12 @@ import onnx
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as pybind
 
-from pertcore.errors import BackendError, ModelError, PertcoreWarning
+from pertcore.errors import BackendError, CapabilityError, ModelError, PertcoreWarning
 from pertcore.oracle import Array
 
 CPU = ("CPUExecutionProvider",)
 QUIET = 4
+MISSING = re.compile(r"Could not find an implementation for (?P<op>\w+)\(\d+\)")
 
 
 class Session:
@@ -75,6 +77,7 @@ def open_session(model: onnx.ModelProto, threads: int | None, providers: Sequenc
     try:
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, list(providers))
     except Exception as error:
+        _refuse_without_kernel(model, str(error))
         raise ModelError(f"ONNX Runtime refuses the model: {error}") from error
     if providers[0] not in session.get_providers():
         warnings.warn(
@@ -83,6 +86,18 @@ def open_session(model: onnx.ModelProto, threads: int | None, providers: Sequenc
             stacklevel=2,
         )
     return session
+
+
+def _refuse_without_kernel(model: onnx.ModelProto, reason: str) -> None:
+    """Raises CapabilityError where the reason is an operator that no provider can run."""
+    found = MISSING.search(reason)
+    if found is None:
+        return
+    double = onnx.TensorProto.DOUBLE
+    kinds = [value.type.tensor_type.elem_type for value in model.graph.input]
+    wide = double in kinds or any(t.data_type == double for t in model.graph.initializer)
+    kind, cure = ("float64 ", "; convert the model to float32") if wide else ("", "")
+    raise CapabilityError(f"this onnxruntime has no {kind}kernel for {found['op']}{cure}")
 
 
 def _on_gpu(provider: str) -> bool:

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import onnx
+from onnx import helper
 
 from pertcore.adapters.onnx.foreign import pruned
 from pertcore.adapters.onnx.normalise import main_opset, normalise
-from pertcore.adapters.onnx.select import Choice
+from pertcore.adapters.onnx.select import HALF, SINGLE, Choice
 from pertcore.adapters.onnx.sessions import CPU, open_session
 from pertcore.errors import ModelError
 from pertcore.oracle import Array
@@ -32,6 +33,8 @@ class UserModel:
     ) -> None:
         self._model, self._choice = model, choice
         self._threads, self._providers = threads, providers or CPU
+        inputs = {value.name: value.type.tensor_type.elem_type for value in model.graph.input}
+        self._stored = helper.tensor_dtype_to_np_dtype(inputs[choice.input])
         self._width = choice.dims[0] if isinstance(choice.dims[0], int) else None
         self._session: Any = None
 
@@ -45,16 +48,17 @@ class UserModel:
         self._session = open_session(model, self._threads, self._providers)
 
     def __call__(self, x: Array) -> Array:
-        """f(x), (n, *in) -> (n, *out)."""
+        """f(x), (n, *in) -> (n, *out); a float16 model is given and gives float32."""
         if self._width is None:
             return self._run(x)
         return np.concatenate([self._run(rows) for rows in runs(x, self._width)])[: len(x)]
 
     def _run(self, x: Array) -> Array:
         self.open()
-        feeds = {**self._choice.freeze, self._choice.input: x}
+        feeds = {**self._choice.freeze, self._choice.input: x.astype(self._stored, copy=False)}
         try:
-            return self._session.run([self._choice.output], feeds)[0]
+            found = self._session.run([self._choice.output], feeds)[0]
+            return found.astype(SINGLE) if found.dtype == HALF else found
         except Exception as error:
             raise ModelError(
                 f"the model fails on an input of shape {x.shape}: {str(error).splitlines()[0]}"

@@ -95,7 +95,7 @@ def _averaging(n: View, axis: int) -> np.ndarray[Any, Any]:
 @vjp("MaxPool")
 def max_vjp(op: Op, n: View, g: Tensor, *_: Any) -> list[Tensor | None]:
     kernel = n.attr("kernel_shape")
-    if _tiles(n) and len(kernel) == 2:
+    if _routed_by_mask(n):
         return [op.batched(lambda s: _repeated(op, s, kernel), g) * _first_largest(op, n)]
     index, flat = _positions(op, n)
     nothing = op.zeros([n.x.shape[0], flat], g.dtype)
@@ -107,13 +107,19 @@ def max_vjp(op: Op, n: View, g: Tensor, *_: Any) -> list[Tensor | None]:
 @jvp("MaxPool")
 def max_jvp(op: Op, n: View, t: Tensor) -> Tensor:
     kernel = n.attr("kernel_shape")
-    if _tiles(n) and len(kernel) == 2:
+    if _routed_by_mask(n):
         routed = t * _first_largest(op, n)
         pool = {"kernel_shape": list(kernel), "strides": list(kernel)}
         return op.batched(lambda s: op.AveragePool(s, **pool), routed) * float(math.prod(kernel))
     index, flat = _positions(op, n)
     t = op.reshape(t, [n.x.shape[0], flat])
     return op.reshape(op.GatherElements(t, op.lead_index(index), axis=-1), n.y.shape)
+
+
+def _routed_by_mask(n: View) -> bool:
+    """Whether windows lie side by side in the plane, in the type that ONNX Runtime can resize."""
+    plane = len(n.attr("kernel_shape")) == 2 and n.x.dtype == np.float32
+    return plane and _tiles(n)
 
 
 def _first_largest(op: Op, n: View) -> Tensor:
