@@ -205,7 +205,8 @@ def _task(
         return "classification"
     axes = [size for size in oracle.output_shape if size != 1]
     same = math.prod(oracle.output_shape) == math.prod(oracle.input_shape)
-    if len(axes) < 2 and not (same and axes):
+    several = len(getattr(oracle, "outputs", ())) > 1
+    if len(axes) < 2 and not (same and axes) and not several:
         return "classification"
     warnings.append(
         f"outputs of shape {tuple(oracle.output_shape)} and no y: attacked as regression; say "

@@ -50,6 +50,7 @@ class AttackArguments:
     std: str | None = None
     input: str | None = None
     output: str | None = None
+    weights: str | None = None
     freeze: Sequence[str] = ()
     limit: int | None = None
     scale: str | None = None

@@ -125,7 +125,12 @@ def attack(
     mean: Annotated[str | None, typer.Option(help="Subtracted before the model, a,b,c.")] = None,
     std: Annotated[str | None, typer.Option(help="Divided by before the model, a,b,c.")] = None,
     input: InputName = None,
-    output: OutputName = None,
+    output: Annotated[
+        str | None, typer.Option("--output", help="Output to attack; several as one: a,b.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Of several outputs, for squared terms, as 1,0.5.")
+    ] = None,
     freeze: Annotated[
         list[str] | None, typer.Option(metavar="NAME=FILE", help="Value of another input.")
     ] = None,

@@ -9,8 +9,9 @@ import re
 WORDS = (
     "attack", "norm", "eps", "bounds", "steps", "restarts", "loss", "step_size", "rel_step_size",
     "rel_alpha", "dither", "overshoot", "tolerance", "classes", "refine", "task", "decision",
-    "threshold", "peak", "partition", "mean", "std", "input", "output", "freeze", "limit", "scale",
-    "layout", "batch_size", "threads", "finite_differences", "deterministic", "input_shape", "mode",
+    "threshold", "peak", "partition", "mean", "std", "input", "output", "weights", "freeze",
+    "limit", "scale", "layout", "batch_size", "threads", "finite_differences", "deterministic",
+    "input_shape", "mode",
 )  # fmt: skip
 OTHERS = {"rng": "--seed", "outputs": "--output", "wrt": "--input", "path": "--out", "model": ""}
 FLAGS = {name: f"--{name.replace('_', '-')}" for name in WORDS} | OTHERS

@@ -39,6 +39,10 @@ class Opened:
         for name in ("input", "output", "threads"):
             if getattr(self.arguments, name) is not None:
                 chosen[name] = getattr(self.arguments, name)
+        if self.arguments.weights is not None:
+            chosen["weights"] = numbers(self.arguments.weights, "--weights")
+        if self.arguments.output is not None and "," in self.arguments.output:
+            chosen["output"] = [name.strip() for name in self.arguments.output.split(",")]
         if self.arguments.finite_differences:
             chosen["finite_differences"] = True
         with warnings.catch_warnings(record=True) as caught:

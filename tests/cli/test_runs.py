@@ -152,3 +152,24 @@ def test_regression_attacks_by_name(
     raised = np.array(rows["loss_after"]) > np.array(rows["loss_before"])
     np.testing.assert_array_equal(rows["success"], raised)
     assert raised.all() or name.startswith("random")
+
+
+def test_several_outputs_as_one(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    import onnx
+    from onnx import helper
+
+    model = onnx.load(AUTOENCODER)
+    before = model.graph.node[-1].input[0]
+    model.graph.output.append(helper.make_tensor_value_info(before, onnx.TensorProto.FLOAT, None))
+    path, names = tmp_path / "two.onnx", f"{model.graph.output[0].name},{before}"
+    onnx.save(model, path)
+    flags = ["--inputs", f"{DATA}:x", "--limit", "6", "--out", str(tmp_path / "out"), *BUDGET]
+    chosen = ["--output", names, "--weights", "1,0.25"]
+    assert main(["attack", str(path), *chosen, *flags]) == 0
+    assert "mean output PSNR" in capfd.readouterr().out
+    rows = parquet.read_table(tmp_path / "out" / "results.parquet").to_pydict()
+    oracle = pertcore.from_onnx(path, output=names.split(","), weights=(1, 0.25))
+    there = oracle(np.load(tmp_path / "out" / "x_adv.npy")) - oracle(digits()[0][:6])
+    np.testing.assert_allclose(rows["loss_after"], (there**2).sum(axis=1), rtol=1e-3)
+    assert main(["attack", str(path), "--output", names, "--weights", "1", *flags]) == 2
+    assert "--weights" in capfd.readouterr().err
