@@ -113,9 +113,14 @@ def subset_norms(norms: Array, partition: Partition) -> Array:
     return np.sqrt(np.reshape(sums, (len(norms), partition.count)))
 
 
-def _parts(products: Products, length: int, max_memory: int) -> Iterator[slice]:
+def vectors_at_once(products: Products, max_memory: int) -> int:
+    """How many (co)tangents a sample to run at once, 1 to 64, inside the budget."""
     vector = products.dtype.itemsize * (products.d + products.outputs) * max(len(products), 1)
-    step = max(1, min(MOST, min(VECTORS, max_memory) // vector))
+    return max(1, min(MOST, min(VECTORS, max_memory) // vector))
+
+
+def _parts(products: Products, length: int, max_memory: int) -> Iterator[slice]:
+    step = vectors_at_once(products, max_memory)
     for begin in range(0, length, step):
         yield slice(begin, min(begin + step, length))
 
