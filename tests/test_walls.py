@@ -151,7 +151,7 @@ def _allowed(path, name):
 
 
 def sources():
-    folders = ("pertcore", "adapters", "kernels", "tests", "bench")
+    folders = ("pertcore", "adapters", "kernels", "tests", "bench", "docs")
     files = [p for folder in folders for p in sorted((ROOT / folder).rglob("*.py"))]
     return [p.relative_to(ROOT).as_posix() for p in [*files, ROOT / "setup.py"]]
 
