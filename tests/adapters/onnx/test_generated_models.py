@@ -7,6 +7,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
+from pertcore.adapters.onnx import build
 from pertcore.adapters.onnx.adapter import from_onnx
 from pertcore.adapters.onnx.differentiate import differentiate
 from pertcore.errors import CapabilityError
@@ -207,3 +208,52 @@ def test_integers_beside_the_floats():
     judge(oracle, points(oracle, 64))
     gradient = oracle.linearize(points(oracle, 1)).vjp(np.ones((1, 5), np.float32))
     np.testing.assert_allclose(gradient, (table[2] * mask)[:, 1:4], rtol=1e-6)
+
+
+def u_net(*, whole):
+    """Down, up, the skipped map beside it, one map of it over its largest entry.
+
+    With `whole`, that is the largest of everything, which for a batch of one is the sample's; the
+    shapes are right for any batch, the values are not.
+    """
+    rng = np.random.default_rng(3)
+    axes = np.array([0, 1, 2, 3] if whole else [1, 2, 3])
+    weights = [
+        weight("d", rng.standard_normal((4, 1, 3, 3)).astype(np.float32)),
+        weight("u", rng.standard_normal((4, 2, 2, 2)).astype(np.float32)),
+        weight("o", rng.standard_normal((1, 3, 1, 1)).astype(np.float32)),
+        weight("axes", axes),
+        weight("to", np.array([1, 64])),
+    ]
+    nodes = [
+        helper.make_node("Conv", ["x", "d"], ["down"], strides=[2, 2], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["down"], ["r"]),
+        helper.make_node("ConvTranspose", ["r", "u"], ["up"], strides=[2, 2]),
+        helper.make_node("Concat", ["up", "x"], ["both"], axis=1),
+        helper.make_node("Conv", ["both", "o"], ["mask"]),
+        helper.make_node("Softplus", ["mask"], ["s"]),
+        helper.make_node("ReduceMax", ["s", "axes"], ["top"], keepdims=1),
+        helper.make_node("Div", ["s", "top"], ["shares"]),
+        helper.make_node("Reshape", ["shares", "to"], ["y"]),
+    ]
+    return several(1, nodes, [1, 8, 8], *weights, output=[1, 64])
+
+
+def test_lifting_that_would_be_silently_wrong_is_found_out(monkeypatch):
+    net = u_net(whole=True)
+    oracle = from_onnx(net, threads=1)
+    x = points(oracle, 5)
+    assert oracle.batch == "looped" and "differs from single runs" in oracle.remarks[0]
+    single = np.concatenate([oracle(row[None]) for row in x])
+    judge(oracle, x)
+    np.testing.assert_allclose(oracle(x), single, rtol=1e-6)
+    apart = from_onnx(u_net(whole=False), threads=1)
+    assert apart.batch == "lifted"
+    v = RNG.standard_normal((5, 64)).astype(np.float32)
+    products = [model.linearize(x).vjp(v) for model in (oracle, apart)]
+    np.testing.assert_allclose(*products, rtol=1e-4, atol=1e-5)
+    # Unchecked, it would have the right shapes and the wrong values.
+    monkeypatch.setattr(build, "_difference", lambda *_: "")
+    naive = from_onnx(net, threads=1)
+    assert naive.batch == "lifted" and naive(x).shape == single.shape
+    assert np.median(relative(naive(x), single)) > 1e-1
