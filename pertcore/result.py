@@ -40,6 +40,27 @@ ADVICE = {
 
 
 @dataclass(frozen=True)
+class Certificate:
+    """How near the optimum of the linearised problem at x an attack came, for n samples.
+
+    value: (n,) norm_2(c + J eta)^2 of the eta found, c = f(x) - y; upper: (n,) no eta of the ball
+    has more on the linear model; inf where nothing is known. proof: what kind of bound that is.
+    It speaks of the linear model, never of f.
+    """
+
+    value: Array
+    upper: Array
+    proof: str
+
+    @property
+    def ratio(self) -> Array:
+        """value / upper, (n,): 1 is optimal; NaN where there is no bound."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = np.where(self.upper > 0, self.value / self.upper, 1.0)
+        return np.where(np.isfinite(self.upper), share, np.nan)
+
+
+@dataclass(frozen=True)
 class AttackResult:
     """Adversarial examples and what is known about them, for n samples.
 
@@ -51,7 +72,8 @@ class AttackResult:
     metrics: name -> (n,) float64 at x_adv: the user's own, and for regression mse of the output
     against y, else f(x), psnr_in of the perturbation and psnr_out of the output in dB; calls: model
     runs per sample, summed; seconds: wall time; exact: whether every derivative was exact;
-    warnings: sentences on how the result could be wrong; settings: the arguments that repeat it.
+    certificate: bounds of the linearised problem, None where the attack has none; warnings:
+    sentences on how the result could be wrong; settings: the arguments that repeat it.
     """
 
     x_adv: Any
@@ -68,6 +90,7 @@ class AttackResult:
     seconds: float
     exact: bool
     task: str
+    certificate: Certificate | None = None
     metrics: dict[str, Array] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
@@ -98,6 +121,7 @@ class AttackResult:
             "samples": n,
             **(self._losses() if self.task == "regression" else self._fooled()),
             **self._measured(),
+            **self._certified(),
             "forward per sample": self.calls.f / n if n else 0.0,
             "backward per sample": self.calls.vjp / n if n else 0.0,
             "seconds": self.seconds,
@@ -111,6 +135,15 @@ class AttackResult:
             "fooling ratio": self.fooling_ratio,
             "robust accuracy": self.robust_accuracy,
             "median norm of the fooled": _median(self.norms[self.success]),
+        }
+
+    def _certified(self) -> dict[str, Any]:
+        if self.certificate is None or not np.any(np.isfinite(self.certificate.ratio)):
+            return {}
+        ratio = self.certificate.ratio[np.isfinite(self.certificate.ratio)]
+        return {
+            "of the linear optimum, at least": float(ratio.min()),
+            "proof of that": self.certificate.proof,
         }
 
     def _losses(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pertcore.attacks import (  # noqa: F401  (they register)
     gradient,
     minimum_norm,
     pixels,
-    quadratic,
+    regression,
 )
 from pertcore.attacks.registry import ATTACKS
 

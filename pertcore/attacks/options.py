@@ -9,6 +9,7 @@ from typing import Any
 from pertcore.closed_form.losses import LOSSES
 from pertcore.constraints import parse_number
 from pertcore.errors import InputError
+from pertcore.solvers.columns import parse_memory
 
 
 def whole(name: str, value: Any, least: int) -> int:
@@ -50,6 +51,17 @@ def named_loss(name: str, value: Any) -> Any:
     )
 
 
+def one_of(*allowed: Any) -> Callable[[str, Any], Any]:
+    """A check that `value` is one of those."""
+
+    def check(name: str, value: Any) -> Any:
+        if value not in allowed:
+            raise InputError(f"{name}={value!r}: allowed are {', '.join(map(repr, allowed))}")
+        return value
+
+    return check
+
+
 CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "steps": lambda name, value: whole(name, value, 1),
     "restarts": lambda name, value: whole(name, value, 1),
@@ -62,6 +74,9 @@ CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "tolerance": lambda name, value: number(name, value, above=0),
     "rel_alpha": lambda name, value: number(name, value, above=0, most=1),
     "loss": named_loss,
+    "method": one_of("best", "paper"),
+    "certify": one_of(True, False),
+    "max_memory": lambda _name, value: parse_memory(value),
 }
 
 

@@ -10,11 +10,11 @@ from typing import Any
 from pertcore.attacks.options import checked
 from pertcore.errors import InputError
 from pertcore.oracle import Array, Oracle
-from pertcore.result import AttackResult
+from pertcore.result import AttackResult, Certificate
 
-# (problem, linearisation at x, **options) -> points (n, d) and status (n,); a recipe registered
-# with at_x=False takes the problem alone.
-Recipe = Callable[..., tuple[Array, Array]]
+# (problem, linearisation at x, **options) -> points (n, d), status (n,) and, where it has one, a
+# certificate; a recipe registered with at_x=False takes the problem alone.
+Recipe = Callable[..., tuple[Array, Array] | tuple[Array, Array, Certificate]]
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from pertcore.closed_form import sampling
 from pertcore.closed_form.metrics import Metric, psnr
 from pertcore.errors import PertcoreWarning
 from pertcore.oracle import Array, Calls, Oracle
-from pertcore.result import AttackResult
+from pertcore.result import AttackResult, Certificate
 from pertcore.solvers.problem import Problem, mask_rows
 
 DETERMINISTIC_CHUNK = 32
@@ -131,6 +131,7 @@ class _Run:
     first_index: int
     callback: Callable[[Progress], None] | None
     notes: list[str] = field(default_factory=list)
+    certificates: list[Certificate] = field(default_factory=list)
 
     def batch(self, begin: int, end: int) -> Verified:
         """Attack and verify samples begin to end; the first batch also checks the model."""
@@ -149,7 +150,9 @@ class _Run:
         right = np.arange(len(x)) if lin is not None else np.flatnonzero(~left_out)
         if len(right):
             seen = (problem.take(right),) if lin is None else (problem, lin)
-            points[right], status[right] = self.row.recipe(*seen, **self.options)
+            found = self.row.recipe(*seen, **self.options)
+            points[right], status[right] = found[:2]
+            self.certificates.extend(found[2:])
         points[left_out] = problem.x[left_out]
         return verify(oracle, points, status, clean, goal, given.metrics)
 
@@ -187,5 +190,17 @@ def _result(
         status=verified.status, norms=norms, margin=verified.margin, before=verified.before,
         after=verified.after, loss_before=verified.loss_before, loss_after=verified.loss_after,
         metrics=figures, calls=calls, seconds=seconds, exact="exact" in run.oracle.capabilities,
-        task=given.goal.task, warnings=tuple(dict.fromkeys(notes)), settings=settings,
+        task=given.goal.task, certificate=_joined(run.certificates),
+        warnings=tuple(dict.fromkeys(notes)), settings=settings,
+    )  # fmt: skip
+
+
+def _joined(parts: list[Certificate]) -> Certificate | None:
+    """Certificates of batches in order as one; their proofs where they differ, all of them."""
+    if not parts:
+        return None
+    proofs = "; ".join(dict.fromkeys(part.proof for part in parts))
+    return Certificate(
+        np.concatenate([part.value for part in parts]),
+        np.concatenate([part.upper for part in parts]), proofs,
     )  # fmt: skip

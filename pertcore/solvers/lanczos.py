@@ -13,7 +13,7 @@ import numpy as np
 
 from pertcore.closed_form.krylov import reorthogonalise
 from pertcore.oracle import Array
-from pertcore.solvers.products import Products
+from pertcore.solvers.stored import Map
 
 # Columns kept in memory before a restart, and how many Ritz vectors survive it.
 LONGEST, KEPT = 32, 4
@@ -46,18 +46,19 @@ class Spectrum:
 
 
 def singular(
-    products: Products,
+    products: Map,
     start: Array,
     *,
     count: int = 1,
     tolerance: float = 1e-2,
+    min_pairs: int = 1,
     max_pairs: int = 100,
     longest: int = LONGEST,
 ) -> Spectrum:
     """The `count` largest singular triplets of each J, from starts (n, d) that are not zero.
 
     A sample leaves when the residual of its triplets is below tolerance * sigma_1, two pairs
-    later, or when its Krylov space is exhausted. `longest` is how many directions are kept before
+    later and not before `min_pairs`, or when its Krylov space is exhausted. `longest` is how many directions are kept before
     a restart; memory is n * longest * (d + K) numbers.
     """
     n, d, outputs = len(products), products.d, products.outputs
@@ -68,7 +69,7 @@ def singular(
         np.zeros((n, count, outputs), products.dtype), np.full(n, math.inf),
         np.full(n, math.inf), np.zeros(n, bool), np.zeros(n, int),
     )  # fmt: skip
-    state = _Krylov.start(products, start, longest)
+    state = Krylov.start(products, start, longest)
     settled = np.full(n, -1)
     for pair in range(1, max_pairs + 1):
         if state.size == longest:
@@ -78,7 +79,7 @@ def singular(
         left = np.where(small & (settled < 0), EXTRA + 1, settled)
         settled = np.where(left > 0, left - 1, left)
         state.bound(pair)
-        done = (settled == 0) | state.exhausted | (pair == max_pairs)
+        done = (settled == 0) & (pair >= min_pairs) | state.exhausted | (pair == max_pairs)
         state.report(found, done, pair)
         if np.all(done):
             break
@@ -89,10 +90,10 @@ def singular(
 
 
 @dataclass
-class _Krylov:
+class Krylov:
     """J V = U B and J^T U = V B^T + beta v_next e_last^T for the samples still at work."""
 
-    products: Products
+    products: Map
     rows: Array
     right: Array
     left: Array
@@ -106,7 +107,7 @@ class _Krylov:
     svd: tuple[Array, Array, Array] | None = None
 
     @classmethod
-    def start(cls, products: Products, start: Array, longest: int) -> _Krylov:
+    def start(cls, products: Map, start: Array, longest: int) -> Krylov:
         n, d = start.shape
         right = np.zeros((n, longest + 1, d), products.dtype)
         left = np.zeros((n, longest, products.outputs), products.dtype)

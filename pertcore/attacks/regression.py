@@ -11,19 +11,83 @@ from pertcore.attacks.registry import register
 from pertcore.attacks.starts import on_sphere
 from pertcore.closed_form import exact, sampling, steps
 from pertcore.oracle import Array, Linearization
+from pertcore.result import Certificate, Status
+from pertcore.solvers import quadratic as quadratic_problem
 from pertcore.solvers.climbing import BACKWARD, FORWARD, climb
+from pertcore.solvers.columns import MAX_MEMORY, parse_memory
 from pertcore.solvers.descent import DRAWS_PER_RESTART, restarted
 from pertcore.solvers.lanczos import singular
 from pertcore.solvers.problem import Problem
 from pertcore.solvers.products import Products
+from pertcore.solvers.quadratic import Maximum, Question, best_subset, largest
 
 Ended = tuple[Array, Array]
+Certified = tuple[Array, Array, Certificate]
 Loss = str | Callable[..., Any]
 
 # A start from the singular vectors takes a quarter of the units, at most this many pairs.
 MOST_PAIRS = 4
 # The draw of the random vector that Lanczos starts from.
 START = DRAWS_PER_RESTART - 1
+
+
+@register("quadratic", regression=True)
+def quadratic(
+    problem: Problem, first: Linearization, *, loss: Loss | None = None, method: str = "best",
+    certify: bool = True, max_memory: int | str = MAX_MEMORY,
+) -> Certified:  # fmt: skip
+    """(12), with y (11): the eta that moves the linearised output most, both signs tried.
+
+    p = 1 (14), p = 2 (13) and p = inf (19), any other p; method="paper" is as printed, else the
+    linear term of (11), the box and a search beyond the greedy signs of (19) are used. `certify`
+    spends model runs on the bound of p = 2. `max_memory`: bytes that J may take.
+    """
+    question = _question(problem, first, certify=certify, max_memory=parse_memory(max_memory))
+    found = quadratic_problem.paper(question) if method == "paper" else largest(question)
+    return _both_ways(problem, found, loss or problem.goal.loss)
+
+
+@register("quadratic-subset", regression=True, subset=True)
+def quadratic_subset(
+    problem: Problem, first: Linearization, *, loss: Loss | None = None, method: str = "best",
+    max_memory: int | str = MAX_MEMORY,
+) -> Certified:  # fmt: skip
+    """(17): the one subset, and its signs, that move the linearised output most.
+
+    All signs of a subset are tried where it has few entries; method="paper" is the greedy rule
+    (20). The full eps, or the room to the bounds, is used. `max_memory`: bytes that J may take.
+    """
+    question = _question(problem, first, max_memory=parse_memory(max_memory))
+    found = best_subset(question, problem.subsets(1), method)
+    return _both_ways(problem, found, loss or problem.goal.loss)
+
+
+def _question(problem: Problem, lin: Linearization, **settings: Any) -> Question:
+    labelled = problem.goal.task == "regression" and not problem.goal.own_answer
+    value = lin.value.reshape(len(problem), -1)
+    return Question(
+        Products.at(problem.oracle, lin, problem.free), value - problem.y if labelled else None,
+        problem.eps, problem.norm, problem.keys, problem.x, problem.box.lo, problem.box.hi,
+        **settings,
+    )  # fmt: skip
+
+
+def _both_ways(problem: Problem, found: Maximum, loss: Loss) -> Certified:
+    """x + eta and x - eta, finished inside ball and box: the better of them on the model."""
+    points = _inside(problem, found.eta)
+    best = problem.losses(loss, problem.oracle(problem.shaped(points))).value
+    other = _inside(problem, -found.eta)
+    value = problem.losses(loss, problem.oracle(problem.shaped(other))).value
+    better = value < best
+    points[better] = other[better]
+    status = np.full(len(problem), Status.MAX_STEPS, np.int8)
+    status[(found.value == 0) & (problem.eps > 0)] = Status.ZERO_GRADIENT
+    return points, status, Certificate(found.value, found.upper, found.proof)
+
+
+def _inside(problem: Problem, eta: Array) -> Array:
+    box, moved = problem.box, (problem.x + eta).astype(problem.x.dtype)
+    return exact.finish(problem.x, moved, problem.eps, problem.norm, box.lo, box.hi)
 
 
 @register("iterated-quadratic", regression=True)

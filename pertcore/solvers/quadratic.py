@@ -1,0 +1,305 @@
+"""max norm_2(c + J eta)^2 over a ball: problems (11) and (12), every norm, with an upper bound.
+
+c = 0 is (12). The answers are those of the linearised model; `upper` bounds them, never f itself.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from pertcore.closed_form import quadratic as closed
+from pertcore.closed_form import sampling, steps
+from pertcore.closed_form.quadratic_subsets import ENUMERATED
+from pertcore.constraints import Partition
+from pertcore.oracle import Array
+from pertcore.solvers import columns as swept
+from pertcore.solvers import trust_region
+from pertcore.solvers.lanczos import FAILURE, Spectrum, singular
+from pertcore.solvers.products import Products
+from pertcore.solvers.stored import Map, Stored
+
+# A Jacobian with so few rows or columns is taken whole: that costs less than Lanczos.
+FEW = 64
+# Pairs that bring the probabilistic bound within some 6 % (Kuczynski and Wozniakowski 1992).
+CERTIFYING = 30
+# Steps of the generalised power method, and how many random starts it has.
+ASCENTS, STARTS = 50, 4
+# What a bound that is exact but for rounding is raised by, as a share.
+ROUNDING = 1e-10
+# Steps inside the box from the answer for the ball alone; each is a pair of products.
+CLIMBS = 4
+
+EXACT = "exact up to rounding"
+CHOLESKY = "dual bound, proved by a Cholesky factorisation"
+CHANCE = f"probabilistic, wrong with probability {FAILURE:g} over the random start"
+LOOSE = "loose: interpolated between p = 1 and p = 2"
+
+
+@dataclass(frozen=True)
+class Maximum:
+    """The best eta found for n samples: eta (n, d) float64, value (n,) = norm_2(c + J eta)^2,
+    upper (n,) >= what any eta of the ball reaches, and `proof`, the kind of bound that it is."""
+
+    eta: Array
+    value: Array
+    upper: Array
+    proof: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """n problems: J as products, c (n, K) or None, budgets eps (n,), the order p, and one key a
+    sample for random starts. x (n, d) and lo, hi, scalars or (d,): the box that x + eta keeps."""
+
+    given: Products
+    offset: Array | None
+    eps: Array
+    norm: float
+    keys: Array
+    x: Array
+    lo: float | Array = -math.inf
+    hi: float | Array = math.inf
+    max_memory: int = swept.MAX_MEMORY
+    certify: bool = True
+
+    def level(self) -> Array:
+        """c, zeros where there is none."""
+        if self.offset is not None:
+            return self.offset
+        return np.zeros((len(self.given), self.given.outputs), self.given.dtype)
+
+    def noise(self, draw: int) -> Array:
+        """Random unit vectors (n, d), zero at frozen features."""
+        ones = np.ones(len(self.given))
+        made = sampling.random_on_sphere(self.keys, draw, ones, 2.0, self.given.d, self.given.dtype)
+        return made if self.given.free is None else made * self.given.free
+
+    @property
+    def boxed(self) -> bool:
+        return bool(np.any(np.isfinite(self.lo)) or np.any(np.isfinite(self.hi)))
+
+    def room(self) -> tuple[Array, Array]:
+        """Middle and half width (n, d) of what ball (p = inf) and box leave to each entry."""
+        wide, eps = self.x.astype(np.float64), self.eps[:, None]
+        low, high = np.maximum(self.lo - wide, -eps), np.minimum(self.hi - wide, eps)
+        return (high + low) / 2, (high - low) / 2
+
+    def reach(self, direction: Array) -> Array:
+        """The eta (n, d) of ball and box that lies farthest along a direction (n, d)."""
+        g = -np.ascontiguousarray(direction, dtype=self.given.dtype)
+        return steps.lmo_ball_box(g, self.x, self.eps, self.norm, self.lo, self.hi)
+
+    def fits(self) -> bool:
+        """Whether the columns may be stored."""
+        return swept.size(self.given) <= self.max_memory
+
+    def stored(self) -> Stored:
+        return Stored(swept.explicit(self.given, max_memory=self.max_memory))
+
+
+def largest(question: Question) -> Maximum:
+    """The maximum by the method that its norm allows.
+
+    p = 1: the vertices of the ball, exact (14). p = 2: singular vectors (13), with c a trust
+    region. p = inf: signs, searched from many starts, inside the box. Other p: the generalised
+    power method. Other norms than inf look for eta in the ball and climb inside the box from
+    there, and `upper` is that of the ball.
+    """
+    if math.isinf(question.norm):
+        return _signs(question)
+    found = {1: _vertices, 2: _euclidean}.get(question.norm, _general)(question)
+    if not question.boxed:
+        return found
+    inside = ascend(question, question.given, [found.eta, -found.eta], most=CLIMBS)
+    return Maximum(inside.eta, inside.value, found.upper, found.proof)
+
+
+def paper(question: Question) -> Maximum:
+    """As the paper prints it: (14) for p = 1, (13) for p = 2, the greedy signs (19) for p = inf.
+
+    The box plays no part, and neither does c.
+    """
+    if question.norm == 2:
+        return _singular_step(question)
+    if not math.isinf(question.norm):
+        return _vertices(question)
+    stored = question.stored()
+    signs = closed.greedy_signs(stored.columns).astype(np.float64)
+    eta = question.eps[:, None] * _freed(question, signs)
+    image = stored.push(eta)
+    value = np.einsum("nk,nk->n", image, image, dtype=np.float64)
+    return Maximum(eta, value, np.full(len(eta), math.inf), "none: the method as printed")
+
+
+def best_subset(question: Question, partition: Partition, method: str) -> Maximum:
+    """(17) to (20): the subset of p = inf whose signs move the linearised output most.
+
+    c plays no part. In a box each entry has half the width of its room around the middle of it,
+    and `upper` is inf; without one the maximum over the subsets is exact where all of a subset's
+    signs were tried, else a lower bound.
+    """
+    stored = question.stored()
+    middle, half = question.room()
+    scaled = stored.columns * half[:, :, None].astype(stored.dtype)
+    chosen, signs, value = closed.best_subset_quadratic(
+        scaled, partition, method="paper" if method == "paper" else "exact"
+    )
+    there = np.where(partition.labels == chosen[:, None], middle, 0)
+    ways = np.stack([there + half * signs, there - half * signs])
+    images = stored.push(_freed(question, ways))
+    worth = np.einsum("cnk,cnk->cn", images, images, dtype=np.float64)
+    first, everyone = worth.argmax(axis=0), np.arange(len(value))
+    moved = ways[first, everyone]
+    value = value if not question.boxed else worth[first, everyone]
+    most = int(np.bincount(partition.labels[partition.labels >= 0]).max())
+    exact = method != "paper" and most <= ENUMERATED and not question.boxed
+    upper = value * (1 + ROUNDING) if exact else np.full(len(value), math.inf)
+    return Maximum(_freed(question, moved), value, upper, EXACT if exact else "none")
+
+
+def _vertices(question: Question) -> Maximum:
+    norms = swept.column_norms(question.given, max_memory=question.max_memory)
+    level, eps = question.level(), question.eps
+    slope = np.zeros_like(norms) if question.offset is None else question.given.pull(level)
+    slope = slope.astype(np.float64)
+    base = np.einsum("nk,nk->n", level, level, dtype=np.float64)
+    gains = 2 * eps[:, None] * np.abs(slope) + (eps[:, None] * norms) ** 2
+    best = gains.argmax(axis=1)
+    everyone = np.arange(len(best))
+    eta = np.zeros_like(norms)
+    eta[everyone, best] = eps * np.where(slope[everyone, best] < 0, -1, 1)
+    value = base + gains[everyone, best]
+    return Maximum(eta, value, value * (1 + ROUNDING), EXACT)
+
+
+def _spectrum(question: Question, given: Map) -> Spectrum:
+    return singular(
+        given, question.noise(0), tolerance=1e-2, min_pairs=CERTIFYING if question.certify else 1
+    )
+
+
+def _singular_step(question: Question) -> Maximum:
+    spectrum = _spectrum(question, question.given)
+    eta = question.eps[:, None] * spectrum.right[:, 0].astype(np.float64)
+    value = (question.eps * spectrum.values[:, 0]) ** 2
+    upper = np.maximum((question.eps * spectrum.upper) ** 2, value)
+    return Maximum(eta, value, upper, EXACT if np.all(spectrum.exhausted) else CHANCE)
+
+
+def _euclidean(question: Question) -> Maximum:
+    given = question.given
+    if min(given.d, given.outputs) <= FEW and question.fits():
+        found = trust_region.dense(question.stored(), question.level(), question.eps)
+        return Maximum(found.eta, found.value, found.upper, EXACT)
+    if question.offset is None:
+        return _singular_step(question)
+    spectrum = _spectrum(question, given)
+    found = trust_region.krylov(
+        given, question.level(), question.eps, spectrum, tolerance=1e-3, max_pairs=CERTIFYING
+    )
+    return Maximum(found.eta, found.value, found.upper, CHANCE)
+
+
+def _signs(question: Question) -> Maximum:
+    if not question.fits():
+        return _unstored_signs(question)
+    stored = question.stored()
+    middle, half = question.room()
+    middle = _freed(question, middle)
+    level = question.level() + stored.push(middle)
+    eta, value, upper = np.empty_like(half), np.empty(len(stored)), np.empty(len(stored))
+    for i in range(len(stored)):
+        rows = stored.columns[i] * half[i][:, None].astype(stored.dtype)
+        lifted = np.concatenate([rows, level[i][None].astype(stored.dtype)])
+        signs, value[i], upper[i] = closed.certified_signs(
+            lifted, seed=int(question.keys[i] >> np.uint64(34))
+        )
+        eta[i] = middle[i] + half[i] * signs[:-1] * signs[-1]
+    return Maximum(_freed(question, eta), value, upper, CHOLESKY)
+
+
+def _unstored_signs(question: Question) -> Maximum:
+    """Sign steps on J asked for products alone; d sigma_1^2 eps^2 bounds them."""
+    spectrum = _spectrum(question, question.given)
+    found = ascend(question, question.given, _starts(question, spectrum))
+    level = np.linalg.norm(question.level().astype(np.float64), axis=1)
+    width = math.sqrt(question.given.d) * question.eps
+    upper = np.maximum((level + spectrum.upper * width) ** 2, found.value)
+    return Maximum(found.eta, found.value, upper, CHANCE)
+
+
+def _general(question: Question) -> Maximum:
+    given: Map = question.stored() if question.fits() else question.given
+    spectrum = _spectrum(question, given)
+    found = ascend(question, given, _starts(question, spectrum))
+    if question.norm > 2 and isinstance(given, Stored):
+        upper, proof = _dual_uppers(question, given, found.eta), CHOLESKY
+    else:
+        upper, proof = _interpolated(question, given, spectrum), LOOSE
+    return Maximum(found.eta, found.value, np.maximum(upper, found.value), proof)
+
+
+def _starts(question: Question, spectrum: Spectrum) -> list[Array]:
+    top = spectrum.right[:, 0]
+    return [top, -top, *(question.noise(draw) for draw in range(1, 1 + STARTS))]
+
+
+def _dual_uppers(question: Question, stored: Stored, eta: Array) -> Array:
+    """theta(y) (y_0 + eps^2 norm_r(y)), r = p/(p-2), with c as a column of weight y_0.
+
+    norm_2(c t + J eta)^2 <= theta (y_0 t^2 + sum y_i eta_i^2); y_i = |eta_i|^(p-2) is the weight
+    at which the p-ball's own optimality condition holds.
+    """
+    p, eps = question.norm, question.eps
+    level = question.level()
+    uppers = np.empty(len(stored))
+    for i in range(len(stored)):
+        rows = stored.columns[i].astype(np.float64) * eps[i]
+        weight = np.abs(eta[i]) ** (p - 2)
+        weight = weight if weight.any() else np.ones_like(weight)
+        bare = closed.dual_bound(rows, np.maximum(weight, 1e-3 * weight.max()), p=p)
+        uppers[i] = (math.sqrt(bare) + float(np.linalg.norm(level[i].astype(np.float64)))) ** 2
+    return uppers
+
+
+def _interpolated(question: Question, given: Map, spectrum: Spectrum) -> Array:
+    """Riesz-Thorin for p < 2: |J|_p <= |J|_1^(1-t) |J|_2^t, 1/p = 1 - t/2; p > 2: d^(1/2-1/p) s."""
+    p, top = question.norm, spectrum.upper
+    if p > 2:
+        size = given.d ** (0.5 - 1 / p) * top
+    else:
+        norms = swept.column_norms(question.given, max_memory=question.max_memory)
+        share = 2 - 2 / p
+        size = norms.max(axis=1) ** (1 - share) * top**share
+    level = np.linalg.norm(question.level().astype(np.float64), axis=1)
+    return (level + question.eps * size) ** 2
+
+
+def ascend(question: Question, given: Map, starts: list[Array], *, most: int = ASCENTS) -> Maximum:
+    """eta <- argmax over ball and box of eta.J^T (c + J eta), from every start; the best is kept.
+
+    The generalised power method (Journee, Nesterov, Richtarik and Sepulchre 2010): the value of a
+    convex function never falls along it.
+    """
+    n, level = len(given), question.level()
+    best = Maximum(np.zeros((n, given.d)), np.full(n, -math.inf), np.full(n, math.inf), "none")
+    for start in starts:
+        eta = question.reach(start)
+        value = np.full(n, -math.inf)
+        for _ in range(most):
+            image = given.push(eta) + level
+            risen = np.einsum("nk,nk->n", image, image, dtype=np.float64)
+            better = risen > best.value
+            best.eta[better], best.value[better] = eta[better], risen[better]
+            if np.all(risen <= value * (1 + 1e-6)):
+                break
+            value, eta = risen, question.reach(given.pull(image))
+    return best
+
+
+def _freed(question: Question, eta: Array) -> Array:
+    free = question.given.free
+    return eta if free is None else eta * free
