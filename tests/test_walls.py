@@ -36,6 +36,7 @@ FLOORS = {
     "adapters/": (*GROUND, "adapters"),
     "adapters/onnx/rules/": (
         "errors",
+        "adapters.onnx.layout",  # where a cotangent enters the blocked layout
         "adapters.onnx.op",
         "adapters.onnx.registry",
         "adapters.onnx.symbolic",  # arithmetic of sizes, as the builder hands them out

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from pertcore.adapters.onnx.blocks import Handover, worthwhile
 from pertcore.adapters.onnx.derive import VALUE, Derivatives, Product
 from pertcore.adapters.onnx.graph import Graph
-from pertcore.adapters.onnx.sessions import Session, place
+from pertcore.adapters.onnx.sessions import CPU, Session, place
 from pertcore.errors import CapabilityError
 from pertcore.oracle import Array
 
@@ -53,7 +54,10 @@ class Engine:
         self._sessions: dict[tuple[str, bool], Session] = {}
         self.refusals: dict[str, str] = {}
         self.residuals = self._needed()
-        self._forward = self._open(self._derivatives.forward(self._made()))
+        self._handover = Handover()
+        forward = self._derivatives.forward(self._made())
+        gives = tuple(providers or CPU) == CPU and worthwhile(forward)
+        self._forward = self._open(forward, self._handover.give if gives else None)
         self._plain = self._open(self._derivatives.forward([]))
 
     def _needed(self) -> tuple[str, ...]:
@@ -71,8 +75,14 @@ class Engine:
         output = self._derivatives.outputs[0]
         return [name for name in self.residuals if name not in (self._input, output)]
 
-    def _open(self, model: Any) -> Session:
-        return Session(model, threads=self._threads, providers=self.providers)
+    def _open(self, model: Any, rewrite: Any = None) -> Session:
+        return Session(model, threads=self._threads, providers=self.providers, rewrite=rewrite)
+
+    def _open_product(self, plan: Product) -> Session:
+        model = plan.model([RESULT])
+        if not self._handover.blocked:
+            return self._open(model)
+        return self._open(self._handover.expect(model), self._handover.take)
 
     def value(self, x: Array) -> Array:
         """f(x) alone."""
@@ -97,7 +107,7 @@ class Engine:
             return np.stack(rows)
         session = self._sessions.get((kind, many))
         if session is None:
-            session = self._sessions[kind, many] = self._open(plan.model([RESULT]))
+            session = self._sessions[kind, many] = self._open_product(plan)
         feeds = {name: residuals[name] for name in plan.residuals}
         feeds[plan.seeds[0]] = place(v, self.providers)
         return session.run(feeds)[0].numpy()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -13,8 +13,11 @@ import onnx
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as pybind
 
+from pertcore.adapters.onnx import blocks
 from pertcore.errors import BackendError, CapabilityError, ModelError, PertcoreWarning
 from pertcore.oracle import Array
+
+Rewrite = Callable[[onnx.ModelProto], onnx.ModelProto]
 
 CPU = ("CPUExecutionProvider",)
 QUIET = 4
@@ -25,9 +28,15 @@ class Session:
     """One model, loaded on first use; inputs and outputs are OrtValues on the model's device."""
 
     def __init__(
-        self, model: onnx.ModelProto, *, threads: int | None, providers: Sequence[str] | None
+        self,
+        model: onnx.ModelProto,
+        *,
+        threads: int | None,
+        providers: Sequence[str] | None,
+        rewrite: Rewrite | None = None,
     ) -> None:
         self._model: onnx.ModelProto | None = model
+        self._rewrite = rewrite
         self._threads, self._providers = threads, list(providers or CPU)
         self._session: Any = None
         self._options = onnxruntime.RunOptions()
@@ -53,18 +62,28 @@ class Session:
 
     def _loaded(self) -> Any:
         if self._model is not None:
-            self._session = open_session(self._model, self._threads, self._providers)
+            self._session = open_session(
+                self._model, self._threads, self._providers, rewrite=self._rewrite
+            )
             self._model = None
         return self._session
 
 
-def open_session(model: onnx.ModelProto, threads: int | None, providers: Sequence[str]) -> Any:
-    """An InferenceSession with every graph optimisation and without spinning threads.
+def open_session(
+    model: onnx.ModelProto,
+    threads: int | None,
+    providers: Sequence[str],
+    *,
+    rewrite: Rewrite | None = None,
+) -> Any:
+    """An InferenceSession with every graph optimisation and without spinning threads; `rewrite`
+    has the last word on the optimised model.
 
     Raises ModelError where ONNX Runtime refuses the model, BackendError for a missing device.
     """
     options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    level = onnxruntime.GraphOptimizationLevel
+    options.graph_optimization_level = level.ORT_DISABLE_ALL if rewrite else level.ORT_ENABLE_ALL
     options.intra_op_num_threads = threads or 0
     options.log_severity_level = QUIET
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -75,6 +94,7 @@ def open_session(model: onnx.ModelProto, threads: int | None, providers: Sequenc
             f"{onnxruntime.get_available_providers()}"
         )
     try:
+        model = rewrite(blocks.optimised(model)) if rewrite else model
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, list(providers))
     except Exception as error:
         _refuse_without_kernel(model, str(error))
