@@ -17,13 +17,10 @@ from pertcore.adapters.onnx.linearization import (
     batch_axes,
 )
 from pertcore.adapters.onnx.load import load
-from pertcore.adapters.onnx.registry import STRAIGHT
 from pertcore.adapters.onnx.select import Choice, choose
 from pertcore.adapters.onnx.untouched import UserModel, runs
 from pertcore.errors import CapabilityError, InputError
 from pertcore.oracle import Array, Calls, Linearization, Oracle
-
-ESTIMATE = "its gradients are straight-through estimates: roundings count as the identity"
 
 
 def from_onnx(
@@ -131,11 +128,11 @@ class OnnxOracle:
         )
         self._user.open()
         self._engine, self.batch = built.engine, built.batch
-        self._estimates = any(node.domain == STRAIGHT for node in built.engine.graph.nodes)
+        self._estimates = built.estimated
         self.notes = (
             *built.doubts,
             *([half.NOTE] if self._half else []),
-            *([ESTIMATE] if self._estimates else []),
+            *([building.ESTIMATE] if self._estimates else []),
         )
         self.remarks = built.remarks
         self.input_shape, self.output_shape = self._engine.input_shape, self._shape_of_output()

@@ -13,12 +13,14 @@ from pertcore.adapters.onnx.engine import Engine
 from pertcore.adapters.onnx.foreign import adopted, pruned
 from pertcore.adapters.onnx.normalise import main_opset, normalise
 from pertcore.adapters.onnx.reemit import BATCH, reemit
+from pertcore.adapters.onnx.registry import STRAIGHT
 from pertcore.adapters.onnx.select import Choice
 from pertcore.adapters.onnx.symbolic import Poly, symbol
 from pertcore.adapters.onnx.untouched import UserModel
 from pertcore.errors import CapabilityError, PertcoreError
 from pertcore.oracle import Array
 
+ESTIMATE = "its gradients are straight-through estimates: roundings count as the identity"
 Batch = Literal["free", "lifted", "looped"]
 # Largest difference of a batch from single runs, least difference between outputs that tells
 # samples apart, both as fractions of the largest output; share of ones in a sparse input.
@@ -33,6 +35,11 @@ class Built:
     batch: Batch
     remarks: tuple[str, ...]
     doubts: tuple[str, ...] = ()
+
+    @property
+    def estimated(self) -> bool:
+        """Whether straight-through estimates are in the derivative."""
+        return any(node.domain == STRAIGHT for node in self.engine.graph.nodes)
 
 
 def build(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import onnx
 from onnx import helper
@@ -33,11 +33,12 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class OperatorInfo:
-    """An operator of the model: how often it occurs, and "rule", "zero" or "unknown"."""
+    """An operator of the model: how often it occurs, and "rule", "zero", "unknown" or, where it is
+    asked for, "estimate" (straight-through)."""
 
     name: str
     count: int
-    fact: registry.Fact
+    fact: registry.Fact | Literal["estimate"]
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ def describe(
     output: str | None = None,
     freeze: Mapping[str, Any] | None = None,
     input_shape: Sequence[int] | None = None,
+    straight_through: bool = False,
 ) -> ModelInfo:
     """Reads and tries a model; what it cannot do becomes a note. Options as in `from_onnx`.
 
@@ -75,21 +77,23 @@ def describe(
     loaded = load(model)
     normal, opset = normalise(loaded)
     given = {"input": input, "output": output, "freeze": freeze, "input_shape": input_shape}
-    batch, exact, notes = _tried(loaded, given)
+    batch, exact, notes = _tried(loaded, given, straight_through)
     return ModelInfo(
         inputs=tuple(map(_tensor, free_inputs(loaded).values())),
         outputs=tuple(map(_tensor, loaded.graph.output)),
         opset=main_opset(loaded),
         ir_version=loaded.ir_version,
         parameters=sum(_size(tensor) for tensor in loaded.graph.initializer),
-        operators=_operators(normal, opset),
+        operators=_operators(normal, opset, straight_through),
         batch=batch,
         exact=exact,
         notes=notes,
     )
 
 
-def _tried(model: onnx.ModelProto, given: dict[str, Any]) -> tuple[str, bool, tuple[str, ...]]:
+def _tried(
+    model: onnx.ModelProto, given: dict[str, Any], straight: bool
+) -> tuple[str, bool, tuple[str, ...]]:
     free = [input_dims(value)[:1] for value in free_inputs(model).values()]
     guess = "free" if all(dims and isinstance(dims[0], Poly) for dims in free) else "fixed"
     try:
@@ -101,16 +105,18 @@ def _tried(model: onnx.ModelProto, given: dict[str, Any]) -> tuple[str, bool, tu
     try:
         twin, choice = half.twin(model, choice)
         user = UserModel(twin, choice, threads=1, providers=None)
-        built = building.build(twin, choice, user, threads=1, providers=None)
+        built = building.build(twin, choice, user, threads=1, providers=None, straight=straight)
     except PertcoreError as error:
         return guess, False, (str(error),)
     notes = [*built.remarks, *built.doubts, *([half.NOTE] if twin is not model else [])]
-    return built.batch, True, (*notes, *built.engine.refusals.values())
+    exact = not built.estimated
+    notes += [] if exact else [building.ESTIMATE]
+    return built.batch, exact, (*notes, *built.engine.refusals.values())
 
 
-def _operators(model: onnx.ModelProto, opset: int) -> tuple[OperatorInfo, ...]:
+def _operators(model: onnx.ModelProto, opset: int, straight: bool) -> tuple[OperatorInfo, ...]:
     counts: Counter[str] = Counter()
-    facts: dict[str, registry.Fact] = {}
+    facts: dict[str, Any] = {}
     for node in model.graph.node:
         domain = "" if node.domain == "ai.onnx" else node.domain
         name = f"{domain}::{node.op_type}".removeprefix("::")
@@ -120,6 +126,8 @@ def _operators(model: onnx.ModelProto, opset: int) -> tuple[OperatorInfo, ...]:
         facts[name] = fact if known or fact == "zero" else "unknown"
         if known and expansion.expandable(node.op_type, domain, opset):
             facts[name] = "rule"
+        if straight and registry.estimate(node.op_type, domain) is not None:
+            facts[name] = "estimate"
     return tuple(OperatorInfo(name, count, facts[name]) for name, count in counts.most_common())
 
 

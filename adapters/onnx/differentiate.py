@@ -60,6 +60,7 @@ def differentiate(
     mode: Mode = "vjp",
     wrt: Sequence[str] | None = None,
     outputs: Sequence[str] | None = None,
+    straight_through: bool = False,
 ) -> DerivativeGraph:
     """Derivative graph of an ONNX model (path, bytes or ModelProto), opset 18, IR version 10.
 
@@ -71,7 +72,8 @@ def differentiate(
 
     The model's inputs are those that the chosen outputs depend on. Every new input and output is
     described in the file. A derivative graph can be differentiated again. The batch stays as the
-    file has it, and samples of it do not mix; a float16 model is float32 inside. Raises
+    file has it, and samples of it do not mix; a float16 model is float32 inside. With
+    `straight_through`, roundings, signs and quantisation get estimates, as in `from_onnx`. Raises
     InputError for an unknown mode or name, ModelError for a broken file, CapabilityError for an
     operator without a rule or a gradient that is zero everywhere.
     """
@@ -82,7 +84,7 @@ def differentiate(
     ys = _names(outputs, made, "outputs")
     file = pruned(given, *ys)
     xs = _names(wrt, free_inputs(given), "wrt")
-    primal, values = _primal(file, xs, ys)
+    primal, values = _primal(file, xs, ys, straight_through)
     # An input that the chosen outputs do not need stays where the caller asked for it.
     taken = {*primal.inputs, *made}
     derivatives = Derivatives(primal.graph, tuple(xs), tuple(values))
@@ -100,7 +102,7 @@ def differentiate(
 
 
 def _primal(
-    file: onnx.ModelProto, xs: Sequence[str], ys: Sequence[str]
+    file: onnx.ModelProto, xs: Sequence[str], ys: Sequence[str], straight: bool
 ) -> tuple[Primal, list[str]]:
     """The model emitted with its inputs, and its outputs; a float16 one is float32 inside."""
     narrow = is_half(file)
@@ -112,7 +114,7 @@ def _primal(
     batch = batch_name(kept.values())
     shapes = {name: input_dims(value, batch) for name, value in kept.items()}
     half = {v.name for v in [*file.graph.input, *file.graph.output] if narrow and _is_half(v)}
-    primal = reemit(normal, opset, shapes, freeze={}, narrow=half)
+    primal = reemit(normal, opset, shapes, freeze={}, straight=straight, narrow=half)
     missing = [y for y in ys if y not in primal.values]
     if missing:
         raise CapabilityError(f"output {missing[0]!r} is no number that has a derivative")

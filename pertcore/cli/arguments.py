@@ -59,6 +59,7 @@ class AttackArguments:
     seed: int = 0
     threads: int | None = None
     finite_differences: bool = False
+    straight_through: bool = False
     deterministic: bool = False
     out: str | None = None
 

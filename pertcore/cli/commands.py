@@ -24,6 +24,10 @@ Models = Annotated[
 ]
 InputName = Annotated[str | None, typer.Option("--input", help="Input to perturb.")]
 OutputName = Annotated[str | None, typer.Option("--output", help="Output to attack.")]
+StraightThrough = Annotated[
+    bool,
+    typer.Option("--straight-through", help="Estimates for rounding, signs and quantisation."),
+]
 
 
 def _version(asked: bool) -> None:
@@ -62,11 +66,12 @@ def info(
     input_shape: Annotated[
         str | None, typer.Option(help="One sample, as 3,64,64, where the model leaves it open.")
     ] = None,
+    straight_through: StraightThrough = False,
 ) -> None:
     """Inputs, outputs, operators; which derivatives are exact and what would be approximated."""
     from pertcore.cli.info import run
 
-    run(model, input, output, input_shape)
+    run(model, input, output, input_shape, straight_through)
 
 
 @app.command()
@@ -80,11 +85,12 @@ def differentiate(
     output: Annotated[
         list[str] | None, typer.Option("--output", help="Output to differentiate (all floats).")
     ] = None,
+    straight_through: StraightThrough = False,
 ) -> None:
     """Write the derivative graph of a model as an ordinary ONNX file."""
     from pertcore.cli.differentiate import run
 
-    run(model, out, mode, input, output)
+    run(model, out, mode, input, output, straight_through)
 
 
 @app.command()
@@ -143,6 +149,7 @@ def attack(
     finite_differences: Annotated[
         bool, typer.Option("--finite-differences", help="Where an operator has no rule.")
     ] = False,
+    straight_through: StraightThrough = False,
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="Same seed, same bits.")
     ] = False,

@@ -14,7 +14,12 @@ from pertcore.evaluation.records import ready_folder
 
 
 def run(
-    model: Path, out: str, mode: Any, inputs: list[str] | None, outputs: list[str] | None
+    model: Path,
+    out: str,
+    mode: Any,
+    inputs: list[str] | None,
+    outputs: list[str] | None,
+    straight_through: bool,
 ) -> None:
     """Differentiate and write; the target is tried before any work."""
     if mode not in MODES:
@@ -27,6 +32,12 @@ def run(
         raise InputError(f"--out {out}: would overwrite the model itself")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", PertcoreWarning)
-        made = pertcore.differentiate(model, mode=mode, wrt=inputs or None, outputs=outputs or None)
+        made = pertcore.differentiate(
+            model,
+            mode=mode,
+            wrt=inputs or None,
+            outputs=outputs or None,
+            straight_through=straight_through,
+        )
     warn(str(w.message) for w in caught if issubclass(w.category, PertcoreWarning))
     say(f"written to {made.save(target)}: {', '.join(made.inputs)} -> {', '.join(made.outputs)}")

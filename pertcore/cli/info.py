@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from pertcore.adapters.onnx.build import ESTIMATE
 from pertcore.adapters.onnx.describe import ModelInfo, TensorInfo, describe
 from pertcore.cli.console import say, show_facts, show_table
 from pertcore.cli.flags import as_flags
@@ -16,6 +17,7 @@ MEANING = {
     "rule": "exact",
     "zero": "zero by nature",
     "unknown": "no rule",
+    "estimate": "straight-through",
 }
 BATCH = {
     "free": "any number of samples at once",
@@ -27,9 +29,16 @@ EXAMPLE = re.compile(r"--input-shape [\d,]+")
 FREE_SIZE = 64
 
 
-def run(model: Path, input: str | None, output: str | None, input_shape: str | None) -> None:
+def run(
+    model: Path,
+    input: str | None,
+    output: str | None,
+    input_shape: str | None,
+    straight_through: bool,
+) -> None:
     """Print inputs, outputs, operators with their derivative rules, and what is approximated."""
     chosen: dict[str, Any] = {"input": input, "output": output}
+    chosen["straight_through"] = straight_through
     if input_shape is not None:
         chosen["input_shape"] = _sizes(input_shape)
     with warnings.catch_warnings():
@@ -67,6 +76,8 @@ def facts(info: ModelInfo) -> dict[str, str]:
 def _derivatives(info: ModelInfo) -> str:
     if info.exact:
         return "exact"
+    if any(note == ESTIMATE for note in info.notes):
+        return "straight-through estimates"
     missing = [entry.name for entry in info.operators if entry.fact == "unknown"]
     if missing:
         return f"no rule for {', '.join(missing)}; --finite-differences approximates all of them"

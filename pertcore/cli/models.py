@@ -45,11 +45,16 @@ class Opened:
             chosen["output"] = [name.strip() for name in self.arguments.output.split(",")]
         if self.arguments.finite_differences:
             chosen["finite_differences"] = True
+        if self.arguments.straight_through:
+            chosen["straight_through"] = True
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", PertcoreWarning)
             oracles = [pertcore.from_onnx(m, freeze=self.freeze, **chosen) for m in self.models]
         oracle = oracles[0] if len(oracles) == 1 else pertcore.ensemble(oracles)
         notes = [str(w.message) for w in caught if issubclass(w.category, PertcoreWarning)]
+        if self.arguments.straight_through:
+            said = [note for one in oracles for note in getattr(one, "notes", ())]
+            notes += [note for note in dict.fromkeys(said) if note not in notes]
         return _normalised(oracle, self.arguments), notes
 
 

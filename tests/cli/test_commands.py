@@ -334,3 +334,39 @@ def test_demo(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     page = (tmp_path / "report.html").read_text()
     assert page.count("<figure>") == 16 and "Autoencoder" in page
     assert len(page) < 500_000
+
+
+def quantised(room: Path) -> str:
+    """The bundled classifier behind an image in steps of 1 / 255."""
+    model = onnx.load(CLASSIFIER)
+    name = model.graph.input[0].name
+    steps = onnx.numpy_helper.from_array(np.array(1 / 255, np.float32), "step")
+    model.graph.initializer.append(steps)
+    for node in model.graph.node:
+        node.input[:] = ["real" if given == name else given for given in node.input]
+    model.graph.node.insert(0, onnx.helper.make_node("QuantizeLinear", [name, "step"], ["q"]))
+    model.graph.node.insert(1, onnx.helper.make_node("DequantizeLinear", ["q", "step"], ["real"]))
+    onnx.save(model, room / "quantised.onnx")
+    return str(room / "quantised.onnx")
+
+
+def test_straight_through(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Refused with the flag's name, estimated with it, and said so by every command."""
+    model, made = quantised(tmp_path), str(tmp_path / "made.onnx")
+    attack = ["attack", model, "--inputs", f"{DATA}:x", *BUDGET, "--limit", "9"]
+    for command in (attack, ["differentiate", model, "-o", made]):
+        assert main(command) == 1
+        assert "--straight-through" in capfd.readouterr().err
+        assert main([*command, "--straight-through"]) == 0
+        capfd.readouterr()
+    out = tmp_path / "out"
+    assert main([*attack, "--straight-through", "--out", str(out)]) == 0
+    run = json.loads((out / "run.json").read_text())
+    assert "--straight-through" in run["command"]
+    assert any("straight-through estimates" in note for note in run["warnings"])
+    capfd.readouterr()
+    assert main(["info", model, "--straight-through"]) == 0
+    shown = capfd.readouterr().out
+    assert "straight-through estimates" in shown and "zero by nature" not in shown
+    assert main(["info", model]) == 0
+    assert "zero by nature" in capfd.readouterr().out

@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import TensorProto, helper
+from onnx import helper
 from onnxruntime import quantization
 
 from pertcore.adapters.onnx import registry

@@ -1,10 +1,12 @@
 """Straight-through estimates: zero without the request, the real values' derivative with it."""
 
 import numpy as np
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
 from pertcore.adapters.onnx.adapter import from_onnx
+from pertcore.adapters.onnx.differentiate import differentiate
 from pertcore.errors import CapabilityError
 from tests.adapters.onnx.models import model, value, weight
 
@@ -142,3 +144,41 @@ def test_dynamic_quantisation():
     found, whole = lin.vjp(c), c @ w.T
     ends = (x == x.max()) | (x == x.min())
     np.testing.assert_allclose(found[~ends], whole[~ends], rtol=1e-3)
+
+
+SIXTH = RNG.uniform(0.05, 0.3, (6,)).astype(np.float32)
+BLOCKS = {
+    "axis": ({"axis": 1}, SIXTH, np.arange(6), TensorProto.INT8),
+    "negative axis": ({"axis": -1}, SIXTH, np.arange(6), TensorProto.UINT8),
+    "blocks": ({"axis": 1, "block_size": 4}, SIXTH.reshape(3, 2), np.arange(6), TensorProto.UINT8),
+    "four bits": ({"axis": 1, "block_size": 2}, SIXTH.reshape(2, 3), None, TensorProto.INT4),
+    "sixteen bits": ({"axis": 0}, SIXTH[:1], np.arange(1), TensorProto.INT16),
+}
+
+
+@pytest.mark.parametrize("case", BLOCKS.values(), ids=BLOCKS)
+def test_scales_by_axis_and_by_block(case):
+    """y = dequantised(quantised(x)), (rows, 6) with a scale an entry or a block."""
+    attrs, scales, points, kind = case
+    rows = len(scales) if scales.ndim == 2 else 3
+    dtype = helper.tensor_dtype_to_np_dtype(kind)
+    zeros = np.zeros(scales.size) if points is None else points
+    weights = [weight("s", scales), weight("z", zeros.reshape(scales.shape).astype(dtype))]
+    if scales.shape == (1,):
+        weights = [weight("s", scales[0]), weight("z", zeros[0].astype(dtype))]
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"], **attrs),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"], **attrs),
+    ]
+    net = model(nodes, [value("x", [rows, 6])], [value("y", [rows, 6])], weights, 21, 10)
+    made = differentiate(net, mode="value_and_vjp", straight_through=True)
+    session = onnxruntime.InferenceSession(made.model.SerializeToString())
+    plain = onnxruntime.InferenceSession(net.SerializeToString())
+    x = RNG.uniform(-3, 3, (rows, 6)).astype(np.float32)
+    c = RNG.standard_normal((rows, 6)).astype(np.float32)
+    y, g = session.run(["y", "grad_x"], {"x": x, "ct_y": c})
+    np.testing.assert_allclose(y, plain.run(None, {"x": x})[0], atol=1e-6)
+    block = attrs.get("block_size", 1)
+    inside = np.abs(y - x) <= 0.5001 * np.repeat(scales, block, axis=-1)[..., :6]
+    assert inside.sum() > 0 and (kind != TensorProto.INT4 or inside.sum() < inside.size)
+    np.testing.assert_allclose(g, c * inside, rtol=1e-5)
