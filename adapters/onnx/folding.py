@@ -81,5 +81,5 @@ DIRECT: dict[str, Any] = {
     "Identity": lambda _, x: x,
     "Transpose": lambda attrs, x: x.transpose(attrs.get("perm")),
     "Concat": lambda attrs, *xs: np.concatenate(xs, axis=attrs["axis"]),
-    "Unsqueeze": lambda _, x, axes: np.expand_dims(x, tuple(axes.tolist())),
+    "Unsqueeze": lambda _, x, axes: np.expand_dims(x, tuple(axes.reshape(-1).tolist())),
 }

@@ -13,49 +13,68 @@ from tests.adapters.onnx.node_cases import Case, cases, check
 
 FULL = bool(os.environ.get("PERTCORE_FULL"))
 SAMPLE = 300
-# Cases of the whole collection that pass, at least: a rule that is lost shows here.
-PASSED = 1097
-# name -> why no derivative of it can be judged
+# Cases that pass, at least: a rule that is lost shows here. One input moves, or all of them.
+PASSED, PASSED_ALL = 1129, 575
+# name -> why it does not count as passed, though its derivative is judged as any other's: against
+# ONNX Runtime's own value where that is not the test's, nearby where the point itself has none
 EXCEPTIONS = {
     "test_acosh_example": "at x = 1 the derivative is infinite",
     "test_maxunpool_export_with_output_shape": "ONNX Runtime reads the indices in another shape",
     "test_resize_downsample_scales_linear_align_corners": "ONNX Runtime rounds scales otherwise",
-    "test_training_dropout": "random",
-    "test_training_dropout_mask": "random",
-    "test_training_dropout_default": "random",
-    "test_training_dropout_default_mask": "random",
     "test_resize_downsample_scales_cubic_align_corners": "ONNX Runtime rounds scales otherwise",
+    "test_training_dropout": "ONNX Runtime draws other random numbers",
+    "test_training_dropout_mask": "ONNX Runtime draws other random numbers",
+    "test_training_dropout_default": "ONNX Runtime draws other random numbers",
+    "test_training_dropout_default_mask": "ONNX Runtime draws other random numbers",
 }
+# What ONNX Runtime's CPU cannot run: it has no kernel for an operator, or for a type of it.
+OPTIMIZERS = ("Adagrad", "Adam", "Momentum")
+NOT_RUN = (
+    "test_dequantizelinear_float4e2m1",
+    "test_mod_float32_mixed_sign_fmod_0",
+    "test_mod_float_edge_cases_fmod_0_float32",
+    "test_pow_types_float32_uint32",
+    "test_pow_types_float32_uint64",
+)
 NOT_DIFFERENTIABLE = ("identically zero", "does not depend")
 
 
-def chosen():
-    found = cases()
+def chosen(every):
+    found = cases(every)
+    size = SAMPLE // 2 if every else SAMPLE
     if FULL:
         return found
-    picked = np.random.default_rng(2026).choice(len(found), SAMPLE, replace=False)
+    picked = np.random.default_rng(2026).choice(len(found), size, replace=False)
     return [found[i] for i in sorted(picked)]
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_no_node_case_has_a_wrong_derivative(capsys):
-    tally, refused, wrong = Counter(), Counter(), []
-    for case in chosen():
+@pytest.mark.parametrize("every", [False, True], ids=["one", "all"])
+def test_no_node_case_has_a_wrong_derivative(every, capsys):
+    tally, others, wrong = Counter(), Counter(), []
+    for case in chosen(every):
         outcome = check(case)
-        kind = outcome.kind
-        if kind == "refused" and any(word in outcome.reason for word in NOT_DIFFERENTIABLE):
-            kind = "zero"
-        if case.name in EXCEPTIONS:
-            kind = "excepted"
+        kind = kind_of(case, outcome)
         tally[kind] += 1
-        if kind in ("refused", "broken", "unrunnable"):
-            refused[f"{kind}: {brief(outcome.reason)}"] += 1
-        if kind == "failed":
-            wrong.append(f"{case.name}: {outcome.reason}")
+        if kind in ("refused", "not run"):
+            others[f"{kind}: {brief(outcome.reason)}"] += 1
+        if kind in ("failed", "refused", "broken", "unrunnable", "apart"):
+            wrong.append(f"{case.name}: {kind} {outcome.reason}")
     with capsys.disabled():
-        sys.stdout.write(report(tally, refused))
+        sys.stdout.write(report(tally, others, every))
     assert wrong == []
-    assert tally["passed"] >= (PASSED if FULL else SAMPLE // 2)
+    least = PASSED_ALL if every else PASSED
+    assert tally["passed"] >= (least if FULL else SAMPLE // 3)
+
+
+def kind_of(case, outcome):
+    if outcome.kind == "refused" and any(word in outcome.reason for word in NOT_DIFFERENTIABLE):
+        return "zero"
+    if outcome.kind == "refused" and any(f"::{name} " in outcome.reason for name in OPTIMIZERS):
+        return "not run"
+    if outcome.kind == "unrunnable" and case.name in NOT_RUN:
+        return "not run"
+    return "excepted" if outcome.kind == "apart" and case.name in EXCEPTIONS else outcome.kind
 
 
 def brief(reason):
@@ -66,14 +85,16 @@ def brief(reason):
     return next(filter(None, found.groups())) if found else reason[:70]
 
 
-def report(tally, refused):
+def report(tally, others, every):
     counts = ", ".join(f"{count} {kind}" for kind, count in tally.most_common())
-    lines = [f"  {count:4d} {reason}" for reason, count in refused.most_common()]
-    return "\n".join(["", f"ONNX node tests: {counts}", *lines, ""])
+    lines = [f"  {count:4d} {reason}" for reason, count in others.most_common()]
+    moving = "all float32 inputs" if every else "the first float32 input"
+    return "\n".join(["", f"ONNX node tests, {moving}: {counts}", *lines, ""])
 
 
 def test_exceptions_are_cases():
-    assert sorted(set(EXCEPTIONS) - {case.name for case in cases()}) == []
+    assert sorted({*EXCEPTIONS, *NOT_RUN} - {case.name for case in cases()}) == []
+    assert len(EXCEPTIONS) <= 8
 
 
 def test_a_wrong_rule_is_seen(monkeypatch):
