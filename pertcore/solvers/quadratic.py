@@ -27,6 +27,8 @@ FEW = 64
 CERTIFYING = 30
 # Steps of the generalised power method, and how many random starts it has.
 ASCENTS, STARTS = 50, 4
+# Width and steps of the relaxation behind the bound of p > 2.
+RANK, BLOCKS = 8, 60
 # What a bound that is exact but for rounding is raised by, as a share.
 ROUNDING = 1e-10
 # Steps inside the box from the answer for the ball alone; each is a pair of products.
@@ -114,7 +116,7 @@ def largest(question: Question) -> Maximum:
     if not question.boxed:
         return found
     inside = ascend(question, question.given, [found.eta, -found.eta], most=CLIMBS)
-    return Maximum(inside.eta, inside.value, found.upper, found.proof)
+    return Maximum(inside.eta, inside.value, found.upper, f"{found.proof}, the box left out")
 
 
 def paper(question: Question) -> Maximum:
@@ -236,7 +238,7 @@ def _general(question: Question) -> Maximum:
     spectrum = _spectrum(question, given)
     found = ascend(question, given, _starts(question, spectrum))
     if question.norm > 2 and isinstance(given, Stored):
-        upper, proof = _dual_uppers(question, given, found.eta), CHOLESKY
+        upper, proof = _dual_uppers(question, given), CHOLESKY
     else:
         upper, proof = _interpolated(question, given, spectrum), LOOSE
     return Maximum(found.eta, found.value, np.maximum(upper, found.value), proof)
@@ -247,22 +249,36 @@ def _starts(question: Question, spectrum: Spectrum) -> list[Array]:
     return [top, -top, *(question.noise(draw) for draw in range(1, 1 + STARTS))]
 
 
-def _dual_uppers(question: Question, stored: Stored, eta: Array) -> Array:
-    """theta(y) (y_0 + eps^2 norm_r(y)), r = p/(p-2), with c as a column of weight y_0.
-
-    norm_2(c t + J eta)^2 <= theta (y_0 t^2 + sum y_i eta_i^2); y_i = |eta_i|^(p-2) is the weight
-    at which the p-ball's own optimality condition holds.
-    """
-    p, eps = question.norm, question.eps
-    level = question.level()
+def _dual_uppers(question: Question, stored: Stored) -> Array:
+    """(norm_2(c) + eps sqrt(theta(y) norm_r(y)))^2, r = p/(p-2), with the relaxation's weights."""
     uppers = np.empty(len(stored))
+    level = np.linalg.norm(question.level().astype(np.float64), axis=1)
     for i in range(len(stored)):
-        rows = stored.columns[i].astype(np.float64) * eps[i]
-        weight = np.abs(eta[i]) ** (p - 2)
-        weight = weight if weight.any() else np.ones_like(weight)
-        bare = closed.dual_bound(rows, np.maximum(weight, 1e-3 * weight.max()), p=p)
-        uppers[i] = (math.sqrt(bare) + float(np.linalg.norm(level[i].astype(np.float64)))) ** 2
+        columns = stored.columns[i].astype(np.float64)
+        weights = _relaxed_weights(columns, question.norm, int(question.keys[i] >> np.uint64(34)))
+        bare = closed.dual_bound(columns, weights, p=question.norm)
+        uppers[i] = (math.sqrt(bare) * question.eps[i] + level[i]) ** 2
     return uppers
+
+
+def _relaxed_weights(columns: Array, p: float, seed: int) -> Array:
+    """y_i = norm_2(v_i)^(p-2) of the relaxation max norm_F(J V)^2, sum norm_2(v_i)^p <= 1.
+
+    V (d, RANK) by block steps of the generalised power method: v_i along the i-th row of
+    J^T J V, its length that of the l_p-ball's point farthest along the lengths of those rows.
+    """
+    rng = np.random.default_rng(seed)
+    rows = rng.normal(size=(len(columns), RANK))
+    lengths = np.zeros(len(columns))
+    for _ in range(BLOCKS):
+        rows = columns @ (columns.T @ rows)
+        sizes = np.linalg.norm(rows, axis=1)
+        if not sizes.any():
+            return np.ones(len(columns))
+        lengths = (sizes / sizes.max()) ** (1 / (p - 1))
+        lengths /= (lengths**p).sum() ** (1 / p)
+        rows *= np.divide(lengths, sizes, out=np.zeros_like(sizes), where=sizes > 0)[:, None]
+    return lengths ** (p - 2)
 
 
 def _interpolated(question: Question, given: Map, spectrum: Spectrum) -> Array:
