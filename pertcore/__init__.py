@@ -10,6 +10,10 @@ __version__ = "0.1.0"
 PUBLIC = {
     "attack": "pertcore.attacks.run",
     "attacks": "pertcore.attacks",
+    "jacobian": "pertcore.solvers.jacobian",
+    "singular_vectors": "pertcore.solvers.jacobian_norms",
+    "spectral_norm": "pertcore.solvers.jacobian_norms",
+    "operator_norm": "pertcore.solvers.jacobian_norms",
     "from_onnx": "pertcore.adapters.onnx.adapter",
     "differentiate": "pertcore.adapters.onnx.differentiate",
     "from_function": "pertcore.adapters.function",
