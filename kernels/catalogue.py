@@ -114,6 +114,10 @@ DATA_ROWS: tuple[Row, ...] = (
     Row(
         "best_subset", "subsets:best_subset", "subsets:best_subset", "cases_rows:subset_choices", 2
     ),
+    Row(
+        "subset_gains", "subsets:subset_gains", "subsets:subset_gains", "cases_rows:subset_sums", 2
+    ),
+    Row("top_subsets", "subsets:top_subsets", "subsets:top_subsets", "cases_rows:subset_tops", 2),
     Row("subset_step", "subsets:subset_step", "subsets:subset_step", "cases_rows:subset_moves", 3),
 )
 QUADRATIC_ROWS: tuple[Row, ...] = (

@@ -13,22 +13,8 @@ from pertcore.kernels.compiled.extremes import first_equal, peak
 from pertcore.oracle import Array
 
 BLOCK = 256
-
-
-def by_planes(bound: Any, width: int) -> Any:
-    """An array bound as rows of `width` entries, one a plane; a scalar bound as it is."""
-    raise NotImplementedError("compiled code only")
-
-
-@overload(by_planes)
-def _by_planes(bound: Any, width: int) -> Any:  # noqa: ARG001
-    def rows(bound: Any, width: int) -> Any:
-        return bound.reshape(bound.size // width, width)
-
-    def scalar(bound: Any, width: int) -> Any:  # noqa: ARG001
-        return bound
-
-    return rows if isinstance(bound, types.Array) else scalar
+PEEK = 64
+STRETCH = 1024
 
 
 @strict
@@ -44,13 +30,38 @@ def _add_plane(g: Array, x: Array, low: Any, high: Any, eps: float, gains: Array
         gains[j] += _gain(g[j], x[j], at(low, j), at(high, j), eps)
 
 
+def unbounded(low: Any, high: Any) -> Any:
+    """Whether both bounds are scalars and infinite, so that every step has its full length."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(unbounded)
+def _unbounded(low: Any, high: Any) -> Any:
+    def scalars(low: Any, high: Any) -> Any:
+        return low == -np.inf and high == np.inf
+
+    def arrays(low: Any, high: Any) -> Any:  # noqa: ARG001
+        return False
+
+    one_is_array = isinstance(low, types.Array) or isinstance(high, types.Array)
+    return arrays if one_is_array else scalars
+
+
 @strict
-def _add_labelled(
-    g: Array, x: Array, labels: Array, low: Any, high: Any, eps: float, gains: Array, each: Array
+def _add_reach(
+    g: Array, x: Array, low: Any, high: Any, eps: float, free: bool, gains: Array
 ) -> None:
-    each[:] = 0.0
-    _add_plane(g, x, low, high, eps, each)
-    for j in range(g.shape[0]):
+    if not free:
+        _add_plane(g, x, low, high, eps, gains)
+        return
+    for j in range(gains.shape[0]):
+        gain = abs(np.float64(g[j])) * eps
+        gains[j] += gain if gain > 0.0 else 0.0
+
+
+@strict
+def _add_labelled(each: Array, labels: Array, gains: Array) -> None:
+    for j in range(each.shape[0]):
         if labels[j] >= 0:
             gains[labels[j]] += each[j]
 
@@ -70,6 +81,56 @@ def _count_planes(labels: Array, count: int) -> int:
     return planes
 
 
+def piece(bound: Any, s: int, e: int) -> Any:
+    """Entries s to e of an array bound; a scalar bound as it is."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(piece)
+def _piece(bound: Any, s: int, e: int) -> Any:  # noqa: ARG001
+    def entries(bound: Any, s: int, e: int) -> Any:
+        return bound[s:e]
+
+    def scalar(bound: Any, s: int, e: int) -> Any:  # noqa: ARG001
+        return bound
+
+    return entries if isinstance(bound, types.Array) else scalar
+
+
+@strict
+def _gains(
+    g: Array, x: Array, labels: Array, eps: float, low: Any, high: Any, planes: int, gains: Array
+) -> None:
+    """What every subset of one sample gains; planes from `_count_planes`."""
+    count, free = gains.shape[0], unbounded(low, high)
+    gains[:] = 0.0
+    if planes == 0:
+        each = np.empty(STRETCH, np.float64)
+        for s in range(0, g.shape[0], STRETCH):
+            e = min(s + STRETCH, g.shape[0])
+            here = each[: e - s]
+            here[:] = 0.0
+            _add_reach(g[s:e], x[s:e], piece(low, s, e), piece(high, s, e), eps, free, here)
+            _add_labelled(here, labels[s:e], gains)
+    # A stretch of pixels meets all its planes while its sums are in the nearest cache.
+    for b in range(0, count if planes > 0 else 0, STRETCH):
+        here = gains[b : min(b + STRETCH, count)]
+        for c in range(planes):
+            s = c * count + b
+            e = s + here.shape[0]
+            _add_reach(g[s:e], x[s:e], piece(low, s, e), piece(high, s, e), eps, free, here)
+
+
+@strict
+def subset_gains(
+    g: Array, x: Array, labels: Array, eps: Array, lo: Any, hi: Any, out: Array
+) -> None:
+    low, high = native(lo, x), native(hi, x)
+    planes = _count_planes(labels, out.shape[1])
+    for k in range(g.shape[0]):
+        _gains(g[k], x[k], labels, eps[k], low, high, planes, out[k])
+
+
 @strict
 def best_subset(
     g: Array,
@@ -82,21 +143,68 @@ def best_subset(
     out: Array,
 ) -> None:
     low, high = native(lo, x), native(hi, x)
-    count = taken.shape[1]
-    planes = _count_planes(labels, count)
-    width = count if planes > 0 else g.shape[1]
-    low_rows, high_rows = by_planes(low, width), by_planes(high, width)
-    gains = np.empty(count, np.float64)
-    each = np.empty(0 if planes > 0 else g.shape[1], np.float64)
+    gains = np.empty(taken.shape[1], np.float64)
+    planes = _count_planes(labels, taken.shape[1])
     for k in range(g.shape[0]):
-        gk, xk = g[k], x[k]
-        gains[:] = 0.0
-        for c in range(planes):
-            s, e = c * count, (c + 1) * count
-            _add_plane(gk[s:e], xk[s:e], at(low_rows, c), at(high_rows, c), eps[k], gains)
-        if planes == 0:
-            _add_labelled(gk, xk, labels, low, high, eps[k], gains, each)
+        _gains(g[k], x[k], labels, eps[k], low, high, planes, gains)
         out[k] = _first_free(gains, taken[k])
+
+
+@strict
+def top_subsets(gains: Array, taken: Array, out: Array) -> None:
+    """By a heap of the best so far, its root the worst of them; blocks below it are skipped."""
+    most = out.shape[1]
+    heap = np.empty(most, np.int64)
+    for k in range(gains.shape[0]):
+        row, barred, size = gains[k], taken[k], 0
+        bar = -1.0
+        for start in range(0, row.shape[0] if most > 0 else 0, PEEK):
+            block, hits = row[start : start + PEEK], 0
+            for j in range(block.shape[0]):
+                hits += block[j] > bar
+            for s in range(start, start + (block.shape[0] if hits > 0 else 0)):
+                if barred[s] or not row[s] > bar:
+                    continue
+                if size < most:
+                    _rise(heap, size, s, row)
+                    size += 1
+                else:
+                    _sink(heap, size, s, row)
+                bar = row[heap[0]] if size == most else -1.0
+        out[k] = -1
+        while size > 0:
+            size -= 1
+            out[k, size] = heap[0]
+            _sink(heap, size, heap[size], row)
+
+
+@strict
+def _worse(a: int, b: int, row: Array) -> bool:
+    return row[a] < row[b] or (row[a] == row[b] and a > b)
+
+
+@strict
+def _rise(heap: Array, place: int, s: int, row: Array) -> None:
+    """s enters the heap of `place` entries."""
+    while place > 0 and _worse(s, heap[(place - 1) // 2], row):
+        heap[place] = heap[(place - 1) // 2]
+        place = (place - 1) // 2
+    heap[place] = s
+
+
+@strict
+def _sink(heap: Array, size: int, s: int, row: Array) -> None:
+    """s replaces the root of the heap of `size` entries."""
+    place, child = 0, 1
+    while child < size:
+        if child + 1 < size and _worse(heap[child + 1], heap[child], row):
+            child += 1
+        if not _worse(heap[child], s, row):
+            break
+        heap[place] = heap[child]
+        place, child = child, 2 * child + 1
+    if size > 0:
+        heap[place] = s
 
 
 @strict

@@ -13,6 +13,24 @@ import numpy as np
 from pertcore.oracle import Array
 
 
+def _way(bound: Any, way: Array) -> Array:
+    """The way to the bound; infinite where there is none, whatever the point."""
+    return np.where(np.isinf(bound), np.inf, way)
+
+
+def subset_gains(
+    g: Array, x: Array, labels: Array, eps: Array, lo: Any, hi: Any, out: Array
+) -> None:
+    slope, point = g.astype(np.float64), x.astype(np.float64)
+    room = np.where(slope > 0, _way(lo, point - lo), _way(hi, hi - point))
+    with np.errstate(invalid="ignore"):
+        gain = np.abs(slope) * np.minimum(room, eps[:, None])
+    gain = np.where(gain > 0, gain, 0.0)
+    free = labels >= 0
+    for i in range(len(g)):
+        out[i] = np.bincount(labels[free], weights=gain[i, free], minlength=out.shape[1])
+
+
 def best_subset(
     g: Array,
     x: Array,
@@ -23,17 +41,20 @@ def best_subset(
     taken: Array,
     out: Array,
 ) -> None:
-    slope, point = g.astype(np.float64), x.astype(np.float64)
-    room = np.where(slope > 0, point - lo, hi - point)
-    with np.errstate(invalid="ignore"):
-        gain = np.abs(slope) * np.minimum(room, eps[:, None])
-    gain = np.where(gain > 0, gain, 0.0)
-    free = labels >= 0
-    for i in range(len(g)):
-        total = np.bincount(labels[free], weights=gain[i, free], minlength=taken.shape[1])
-        total[taken[i]] = -1.0
-        chosen = int(np.argmax(total))
-        out[i] = chosen if total[chosen] >= 0 else -1
+    gains = np.empty(taken.shape)
+    subset_gains(g, x, labels, eps, lo, hi, gains)
+    gains[taken] = -1.0
+    out[:] = np.where(gains.max(axis=1) >= 0, np.argmax(gains, axis=1), -1)
+
+
+def top_subsets(gains: Array, taken: Array, out: Array) -> None:
+    """The subsets with the largest gains (n, S) not in `taken`, best first, then -1."""
+    order = np.argsort(np.where(taken, 1.0, -gains), axis=1, kind="stable")
+    count = min(out.shape[1], order.shape[1])
+    out[:] = -1
+    for i in range(len(gains)):
+        free = order[i][~taken[i][order[i]]][:count]
+        out[i, : len(free)] = free
 
 
 def subset_step(

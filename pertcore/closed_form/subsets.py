@@ -39,6 +39,35 @@ def best_subset(
     return chosen
 
 
+def top_subsets(
+    g: Array,
+    x: Array,
+    partition: Partition,
+    eps: Array,
+    lo: Bound,
+    hi: Bound,
+    taken: Array,
+    count: int,
+) -> Array:
+    """The `count` subsets that `best_subset` takes one after another for one g, (n, count) int64.
+
+    Best first, equal ones by number, -1 when none is left; arguments as there.
+    """
+    x = np.ascontiguousarray(x)
+    gains = np.empty((len(x), partition.count))
+    kernel("subset_gains")(
+        np.ascontiguousarray(g),
+        x,
+        partition.labels,
+        np.ascontiguousarray(eps, dtype=np.float64),
+        *limits(lo, hi, x.dtype),
+        gains,
+    )
+    chosen = np.empty((len(x), count), dtype=np.int64)
+    kernel("top_subsets")(gains, np.ascontiguousarray(taken, dtype=np.bool_), chosen)
+    return chosen
+
+
 def subset_step(
     x_t: Array,
     g: Array,

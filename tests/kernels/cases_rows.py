@@ -95,7 +95,8 @@ def _fields(rng: np.random.Generator, n: int, d: int, dtype: Any) -> tuple[Array
 
 
 def _boxes(d: int, dtype: Any) -> list[tuple[Any, Any]]:
-    return [(0.0, 1.0), (np.full(d, -0.5, dtype), np.linspace(1, 2, d).astype(dtype))]
+    arrays = (np.full(d, -0.5, dtype), np.linspace(1, 2, d).astype(dtype))
+    return [(-math.inf, math.inf), (0.0, 1.0), arrays]
 
 
 def subset_choices(rng: np.random.Generator, n: int, d: int, dtype: Any) -> Cases:
@@ -108,6 +109,26 @@ def subset_choices(rng: np.random.Generator, n: int, d: int, dtype: Any) -> Case
                 arguments = (g, x, labels, eps, lo, hi, taken)
                 cases.append((arguments, (np.empty(n, np.int64),)))
     return cases
+
+
+def subset_sums(rng: np.random.Generator, n: int, d: int, dtype: Any) -> Cases:
+    x, g, eps = _fields(rng, n, d, dtype)
+    return [
+        ((g, x, labels, eps, lo, hi), (np.empty((n, count)),))
+        for labels, count in _partitions(rng, d)
+        for lo, hi in _boxes(d, dtype)
+    ]
+
+
+def subset_tops(rng: np.random.Generator, n: int, d: int, dtype: Any) -> Cases:
+    plain, tied = rng.exponential(size=(n, d)), rng.integers(0, 3, size=(n, d)).astype(np.float64)
+    rising = np.sort(plain, axis=1)
+    return [
+        ((gains, rng.random((n, d)) < share), (np.empty((n, count), np.int64),))
+        for share in (0.0, 0.4, 1.0)
+        for gains in (plain, tied, rising)
+        for count in sorted({min(d, 100), 1, d + 2})
+    ]
 
 
 def subset_moves(rng: np.random.Generator, n: int, d: int, dtype: Any) -> Cases:
