@@ -124,6 +124,7 @@ class AttackResult:
             **self._certified(),
             "forward per sample": self.calls.f / n if n else 0.0,
             "backward per sample": self.calls.vjp / n if n else 0.0,
+            **({"tangents per sample": self.calls.jvp / n} if self.calls.jvp else {}),
             "seconds": self.seconds,
             "derivatives": "exact" if self.exact else "approximated",
         }

@@ -78,6 +78,7 @@ def _both_ways(problem: Problem, found: Maximum, loss: Loss) -> Certified:
     best = problem.losses(loss, problem.oracle(problem.shaped(points))).value
     other = _inside(problem, -found.eta)
     value = problem.losses(loss, problem.oracle(problem.shaped(other))).value
+    problem.report(1, 1, len(problem))
     better = value < best
     points[better] = other[better]
     status = np.full(len(problem), Status.MAX_STEPS, np.int8)

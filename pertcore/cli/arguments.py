@@ -12,9 +12,10 @@ from typing import Any
 from pertcore.constraints import parse_number
 from pertcore.errors import InputError
 
+WORDS = ("loss", "method", "max_memory")
 OPTIONS = (
     "steps", "restarts", "loss", "step_size", "rel_step_size", "rel_alpha", "dither", "overshoot",
-    "tolerance", "classes", "refine",
+    "tolerance", "classes", "refine", "method", "certify", "max_memory",
 )  # fmt: skip
 
 
@@ -40,6 +41,9 @@ class AttackArguments:
     tolerance: str | None = None
     classes: int | None = None
     refine: int | None = None
+    method: str | None = None
+    certify: bool | None = None
+    max_memory: str | None = None
     target: str | None = None
     task: str | None = None
     decision: str | None = None
@@ -69,7 +73,7 @@ class AttackArguments:
         if self.loss is not None:
             given["loss"] = self.loss.replace("-", "_")
         return {
-            name: self.number(name) if isinstance(value, str) and name != "loss" else value
+            name: self.number(name) if isinstance(value, str) and name not in WORDS else value
             for name, value in given.items()
             if value is not None
         }
@@ -100,7 +104,8 @@ class AttackArguments:
                 continue
             several = value if isinstance(value, list) else [value]
             for one in several:
-                words += [f"--{_flag(entry.name)}", *([] if one is True else [str(one)])]
+                flag = f"--{'no-' if one is False else ''}{_flag(entry.name)}"
+                words += [flag, *([] if isinstance(one, bool) else [str(one)])]
         return shlex.join(words)
 
 

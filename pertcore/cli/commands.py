@@ -119,6 +119,16 @@ def attack(
     tolerance: Annotated[str | None, typer.Option(help="Beyond the tie (minnorm).")] = None,
     classes: Annotated[int | None, typer.Option(help="Classes compared (deepfool).")] = None,
     refine: Annotated[int | None, typer.Option(help="Rounds towards a nearer point.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="best, or paper: as printed (quadratic).")
+    ] = None,
+    certify: Annotated[
+        bool | None,
+        typer.Option("--certify/--no-certify", help="Runs spent on a bound."),
+    ] = None,
+    max_memory: Annotated[
+        str | None, typer.Option(help="Bytes that a Jacobian may take, as 2GB.")
+    ] = None,
     target: Annotated[
         str | None,
         typer.Option(help="Wanted class, or a file of them; samples labelled so are left out."),
