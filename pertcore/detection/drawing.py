@@ -23,6 +23,8 @@ def drawn(picture: Array, found: Detections, names: Sequence[str] = ()) -> Any:
     size = np.array([image.width, image.height] * 2)
     for box, score, kind in zip(found.boxes, found.scores, found.classes, strict=True):
         corners = np.clip(box * size, 0, size - 1)
+        if np.any(corners[2:] < corners[:2]):
+            continue
         colour = COLOURS[int(kind) % len(COLOURS)]
         named = names[int(kind)] if len(names) > kind else str(kind)
         pen.rectangle(corners.tolist(), outline=colour, width=2)

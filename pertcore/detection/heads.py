@@ -20,6 +20,12 @@ from pertcore.oracle import Array
 POWERS = (0.6, 0.4)
 LEAST = 1e-12
 
+# SSD's factors of centres and sides.
+VARIANCES = (0.1, 0.2)
+
+# UltraFace: sides of the anchors, in pixels, of the cells of every stride.
+ULTRAFACE = {8: (10, 16, 24), 16: (32, 48), 32: (64, 96), 64: (128, 192, 256)}
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -119,18 +125,25 @@ class GridHead:
 
 @dataclass(frozen=True)
 class AnchorHead:
-    """Two outputs as one: class scores (m, 1 + classes) and corners (m, 4) of anchors (UltraFace).
+    """Two outputs as one: class scores (m, 1 + classes) and box values (m, 4) of anchors.
 
     `outputs` is that of the oracle of `from_onnx(..., output=[scores, boxes])`, in that order.
-    Class 0 is the background.
+    Class 0 is the background. `anchors` (m, 4), centre and sides: with t the box values, the
+    centre is theirs plus 0.1 t_12 times their sides, the sides are theirs times exp(0.2 t_34)
+    (Liu et al. 2016, SSD). None: the values are corners already.
     """
 
     outputs: Mapping[str, Any]
+    anchors: Array | None = None
 
     def _split(self, f: Array) -> tuple[Array, Array]:
         flat = np.asarray(f, dtype=np.float64).reshape(len(f), -1)
-        scores, boxes = (part.read(flat) for part in self.outputs.values())
-        return scores, boxes
+        scores, values = (part.read(flat) for part in self.outputs.values())
+        if self.anchors is None:
+            return scores, values
+        centre = self.anchors[:, :2] + VARIANCES[0] * values[..., :2] * self.anchors[:, 2:]
+        sides = self.anchors[:, 2:] * np.exp(VARIANCES[1] * values[..., 2:])
+        return scores, np.concatenate([centre - sides / 2, centre + sides / 2], axis=2)
 
     def scored(self, f: Array, classes: Array | None = None) -> Scores:
         """Scores of the best class of every anchor, the background left out."""
@@ -154,6 +167,22 @@ class AnchorHead:
     ) -> list[Detections]:
         """Boxes of every sample with at least that score, doubles suppressed."""
         return _listed(self._split(f)[1], self.scored(f), score, overlap)
+
+
+def ultraface_anchors(size: tuple[int, int] = (240, 320)) -> Array:
+    """Centres and sides (m, 4) of UltraFace's anchors for pictures of size (h, w), as shares.
+
+    Strides in order, then rows, columns and sides; 4420 for 240 x 320.
+    """
+    h, w = size
+    found = []
+    for stride, sides in ULTRAFACE.items():
+        rows, columns, side = np.meshgrid(
+            np.arange(-(-h // stride)), np.arange(-(-w // stride)), sides, indexing="ij"
+        )
+        shares = ((columns + 0.5) * stride / w, (rows + 0.5) * stride / h, side / w, side / h)
+        found.append(np.stack(shares, axis=-1).reshape(-1, 4))
+    return np.clip(np.concatenate(found), 0, 1)
 
 
 def logistic(t: Array) -> Array:

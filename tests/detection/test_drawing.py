@@ -20,6 +20,8 @@ def test_a_box_has_its_frame_and_the_rest_is_the_picture():
         np.testing.assert_array_equal(pixels[place], [0xE6, 0x19, 0x4B])
     outside = Detections(np.array([[-1, -1, 2.0, 2.0]]), np.array([0.8]), np.array([9]))
     assert drawn(picture, outside).size == (80, 40)
+    inside_out = Detections(np.array([[0.8, 0.2, 0.2, 0.4]]), np.array([0.8]), np.array([0]))
+    np.testing.assert_array_equal(np.asarray(drawn(picture, inside_out))[:, :, 0], 0)
     both = side_by_side([image, image])
     assert both.size == (168, 40)
     np.testing.assert_array_equal(np.asarray(both)[:, 88:], pixels)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pertcore.detection.heads import AnchorHead, GridHead, logistic
+from pertcore.detection.heads import AnchorHead, GridHead, logistic, ultraface_anchors
 from pertcore.detection.names import COCO, coco_class
 from pertcore.errors import InputError
 
@@ -100,6 +100,25 @@ def test_anchors_leave_the_background_out():
     best = head.detections(stacked, score=0.0)[1]
     top = np.argmax(scores[1, :, 1])
     np.testing.assert_allclose(best.boxes[0], boxes[1, top])
+
+
+def test_anchors_move_and_stretch():
+    head, stacked, _, _ = anchors()
+    around = np.tile([[0.5, 0.4, 0.2, 0.1]], (6, 1))
+    stacked[0, 12:16] = [1, -1, 5, 0]
+    found = AnchorHead(head.outputs, around).detections(stacked, score=0.0, overlap=1.0)[0]
+    w, h = 0.2 * math.e, 0.1
+    wanted = [0.52 - w / 2, 0.39 - h / 2, 0.52 + w / 2, 0.39 + h / 2]
+    assert np.isclose(found.boxes, wanted).all(axis=1).sum() == 1
+
+
+def test_the_anchors_of_ultraface():
+    found = ultraface_anchors()
+    assert found.shape == (4420, 4)
+    np.testing.assert_allclose(found[0], [0.5 / 40, 0.5 / 30, 10 / 320, 10 / 240])
+    np.testing.assert_allclose(found[1, 2:], [16 / 320, 16 / 240])
+    np.testing.assert_allclose(found[3, :2], [1.5 / 40, 0.5 / 30])
+    np.testing.assert_allclose(found[-1], [0.9, 224 / 240, 256 / 320, 1])
 
 
 def test_scores_pull_back_to_the_output():
