@@ -28,6 +28,8 @@ def fold(graph: Graph, node: Node) -> list[Array] | None:
     """Values of a node whose inputs are all constants; None where it is left to the runtime."""
     if node.op not in FOLDED or not all(n in graph.constants for n in node.inputs if n):
         return None
+    if node.op == "Pad" and (graph.constants[node.inputs[1]] < 0).any():
+        return None  # ONNX's reference only adds.
     kinds = shapes.infer(graph, node)
     sizes = [_size(kind.shape) for kind in kinds]
     if any(size is None or size > LARGEST for size in sizes):

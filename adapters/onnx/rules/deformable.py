@@ -18,7 +18,7 @@ from pertcore.adapters.onnx.windows import spatial
 def deform_conv(op: Op, n: View) -> Tensor:
     """sum over the kernel of w(k) mask(k) x(stride o + dilation k - pad + offset(k)) + bias; x is
     linear between its entries and zero outside."""
-    kernel = [int(k) for k in n.attr("kernel_shape") or n.b.shape[2:]]
+    kernel: list[Any] = list(n.attr("kernel_shape") or n.b.shape[2:])
     offset, bias, mask = n.i[2], n.input(3), n.input(4)
     if offset is None:
         raise refusal(n, 2)

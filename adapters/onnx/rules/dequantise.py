@@ -35,7 +35,8 @@ def dequantize_jvp(op: Op, n: View, *tangents: Tensor | None) -> Tensor | None:
     """The same map of the scale's tangent."""
     t: Any = tangents[1]
     scale, size = n.b.shape, n.attr("block_size", 0)
-    axis, ones = n.axis(default=1), [1] * n.x.rank
+    ones: list[Any] = [1] * n.x.rank
+    axis = n.axis(default=1)
     if n.b.rank == 0 or (scale == (1,) and not size):
         t = op.reshape(t, ones)
     elif not size:

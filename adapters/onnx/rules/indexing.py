@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pertcore.adapters.onnx.op import Op, Tensor, View
-from pertcore.adapters.onnx.registry import jvp, refusal, vjp
+from pertcore.adapters.onnx.registry import jvp, lower, vjp
 
 
 @vjp("Gather", still=(1,))
@@ -114,18 +114,31 @@ def _shares(n: View) -> tuple[Tensor | None, Tensor | None]:
     return kept / ties, came / _looked_up(op, n, ties)
 
 
+@lower("GatherND")
+def gather_nd_flat(op: Op, n: View) -> Tensor | None:
+    """Without batch axes: the place in each is a part of the index like any other."""
+    depth = n.attr("batch_dims", 0)
+    if not depth:
+        return None
+    shape = [*n.b.shape[:-1], 1]
+    columns = []
+    for axis in range(depth):
+        column: list[Any] = [1] * len(shape)
+        column[axis] = n.b.shape[axis]
+        columns.append(op.expand(op.resized(op.positions(n.b.shape[axis]), column), shape))
+    whole: Tensor = op.GatherND(n.x, op.Concat(*columns, n.b, axis=-1))
+    return whole
+
+
 @vjp("GatherND", still=(1,))
 def gather_nd_vjp(op: Op, n: View, g: Tensor) -> list[Tensor | None]:
-    if n.attr("batch_dims", 0):
-        raise refusal(n, 0)
     nothing = op.lead_last(op.zeros(n.x.shape, g.dtype))
     return [op.lead_first(op.ScatterND(nothing, n.b, op.lead_last(g), reduction="add"))]
 
 
 @jvp("GatherND")
 def gather_nd_jvp(op: Op, n: View, t: Tensor, *_: Any) -> Tensor:
-    depth = n.attr("batch_dims", 0)
-    return op.lead_first(op.GatherND(op.lead_last(t), n.b, batch_dims=depth))
+    return op.lead_first(op.GatherND(op.lead_last(t), n.b))
 
 
 def _both(op: Op, n: View, tangents: Sequence[Tensor | None]) -> tuple[Tensor, Tensor]:

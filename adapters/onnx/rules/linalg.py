@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from string import ascii_letters
+from typing import Any
 
 import numpy as np
 
 from pertcore.adapters.onnx.op import Op, Tensor, View
-from pertcore.adapters.onnx.registry import jvp, refusal, vjp
+from pertcore.adapters.onnx.registry import jvp, lower, refusal, vjp
 
 # The cofactors take n^2 determinants of n - 1 rows.
 LARGEST_DETERMINANT = 16
@@ -94,6 +96,49 @@ def matmul_jvp(op: Op, n: View, ta: Tensor | None, tb: Tensor | None) -> Tensor 
         term = op.resized(n.a, a_rows) @ tb
         total = term if total is None else total + term
     return None if total is None else op.reshape(total, n.y.shape)
+
+
+@lower("Einsum")
+def einsum_plain(op: Op, n: View) -> Tensor | None:
+    """Without dots, and with every letter once in a term: a diagonal is a product with a unit
+    matrix, i i -> i j with an operand i j more."""
+    left, arrow, result = n.attr("equation").replace(" ", "").partition("->")
+    terms, operands = left.split(","), list(n.i)
+    if "..." not in left and all(len(set(term)) == len(term) for term in terms):
+        return None
+    letters = iter(sorted(set(ascii_letters) - set(left)))
+    counts = [t.rank - len(term) + 3 for term, t in zip(terms, operands) if "..." in term]  # type: ignore[union-attr]
+    dots = [next(letters) for _ in range(max(counts, default=0))]
+    if not arrow:
+        joined = left.replace("...", "").replace(",", "")
+        result = "..." + "".join(sorted(c for c in set(joined) if joined.count(c) == 1))
+    for place, term in enumerate(list(terms)):
+        x: Any = operands[place]
+        kept = dots[len(dots) - (x.rank - len(term) + 3) :] if "..." in term else []
+        before, _, after = term.partition("...")
+        ones = [i for i in range(len(before), len(before) + len(kept)) if x.shape[i] == 1]
+        if ones:
+            operands[place] = x = op.Squeeze(x, ones)
+        held = [c for i, c in enumerate(kept, len(before)) if i not in ones]
+        spelled = [*before, *held, *after]
+        for i, letter in enumerate(spelled):
+            if letter in spelled[:i]:
+                spelled[i] = next(letters)
+                operands.append(_unit(op, x, x.shape[i]))
+                terms.append(letter + spelled[i])
+        terms[place] = "".join(spelled)
+    made = result.replace("...", "".join(dots))
+    lost = [made.index(c) for c in dots if c in made and not any(c in t for t in terms)]
+    equation = f"{','.join(terms)}->{''.join(c for i, c in enumerate(made) if i not in lost)}"
+    y: Tensor = op.Einsum(*operands, equation=equation)
+    return op.Unsqueeze(y, lost) if lost else y
+
+
+def _unit(op: Op, x: Tensor, size: Any) -> Tensor:
+    """The unit matrix of a size that may be a symbol."""
+    places = op.positions(size)
+    same = op.Equal(op.Unsqueeze(places, [0]), op.Unsqueeze(places, [1]))
+    return op.indicator(same, x)
 
 
 @vjp("Einsum")

@@ -174,7 +174,7 @@ def layer_norm_jvp(op: Op, n: View, *tangents: Tensor | None) -> list[Tensor | N
     if bias is not None:
         terms.append(op.align(bias, n.i[2].shape, n.x.rank))  # type: ignore[union-attr]
     slopes = [] if t is None else _statistics(op, n, axes)[: len(n.o) - 1]
-    return [_whole(op, n, *terms), *[op.reduce_sum(t * slope, axes) for slope in slopes]]  # type: ignore[operator]
+    return [_whole(op, n, *terms), *[op.reduce_sum(t * slope, axes) for slope in slopes]]
 
 
 def _layer_axes(n: View) -> list[int]:

@@ -312,4 +312,4 @@ CASES = {
     "MaxUnpool",
 }
 CASES |= {"RNN", "GRU", "LSTM", "Scan", "Loop", "If"}
-ELSEWHERE = CASES | {"GatherElements", "GatherND", "ScatterND", "ScatterElements"}
+ELSEWHERE = CASES | {"DequantizeLinear", "GatherElements", "GatherND", "ScatterND", "ScatterElements"}
