@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
@@ -51,6 +52,19 @@ class Certificate:
     value: Array
     upper: Array
     proof: str
+
+    @classmethod
+    def joined(cls, parts: Sequence[Certificate]) -> Certificate | None:
+        """Batches in order as one, with every proof that occurs; None where there are none."""
+        if not parts:
+            return None
+        proofs = "; ".join(dict.fromkeys(part.proof for part in parts))
+        value, upper = (np.concatenate([getattr(p, k) for p in parts]) for k in ("value", "upper"))
+        return cls(value, upper, proofs)
+
+    def take(self, rows: Array) -> Certificate:
+        """That of fewer samples, mask or positions."""
+        return Certificate(self.value[rows], self.upper[rows], self.proof)
 
     @property
     def ratio(self) -> Array:

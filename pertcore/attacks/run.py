@@ -190,17 +190,6 @@ def _result(
         status=verified.status, norms=norms, margin=verified.margin, before=verified.before,
         after=verified.after, loss_before=verified.loss_before, loss_after=verified.loss_after,
         metrics=figures, calls=calls, seconds=seconds, exact="exact" in run.oracle.capabilities,
-        task=given.goal.task, certificate=_joined(run.certificates),
+        task=given.goal.task, certificate=Certificate.joined(run.certificates),
         warnings=tuple(dict.fromkeys(notes)), settings=settings,
-    )  # fmt: skip
-
-
-def _joined(parts: list[Certificate]) -> Certificate | None:
-    """Certificates of batches in order as one; their proofs where they differ, all of them."""
-    if not parts:
-        return None
-    proofs = "; ".join(dict.fromkeys(part.proof for part in parts))
-    return Certificate(
-        np.concatenate([part.value for part in parts]),
-        np.concatenate([part.upper for part in parts]), proofs,
     )  # fmt: skip

@@ -99,8 +99,8 @@ def result_columns(
 
     label: the given label, else the clean prediction; target: the wanted class of a targeted
     attack. Classes are -1 for regression, where the losses tell the story, and the metrics: mse,
-    psnr_in, psnr_out. calls: runs of the
-    model and of its derivatives per sample, the mean of the batch.
+    psnr_in, psnr_out. linear_value, linear_upper: its certificate, where there is one. calls:
+    runs of the model and of its derivatives per sample, the mean of the batch.
     """
     n = len(result.success)
     given = labels if labels is not None and labels.ndim == 1 else result.before
@@ -121,8 +121,14 @@ def result_columns(
         "loss_before": result.loss_before,
         "loss_after": result.loss_after,
         **result.metrics,
+        **_certified(result),
         "calls": np.full(n, per_sample),
     }
+
+
+def _certified(result: AttackResult) -> dict[str, Any]:
+    held = result.certificate
+    return {} if held is None else {"linear_value": held.value, "linear_upper": held.upper}
 
 
 def write_results(path: Path, batches: Sequence[dict[str, Any]]) -> None:

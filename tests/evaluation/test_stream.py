@@ -9,7 +9,14 @@ import pytest
 
 import pertcore
 from pertcore.errors import InputError, PertcoreWarning
-from pertcore.evaluation.stream import ROWS, attacked_batches, joined, without_points
+from pertcore.evaluation.records import result_columns
+from pertcore.evaluation.stream import (
+    ROWS,
+    attacked_batches,
+    joined,
+    selected,
+    without_points,
+)
 from pertcore.oracle import Oracle
 from pertcore.result import Status
 
@@ -114,3 +121,19 @@ def test_zero_gradients_are_counted_over_all_batches() -> None:
     batches = attacked_batches(oracle, x, None, batch_size=3, callback=None, settings=settings)
     texts = [t for t in joined([b.result for b in batches]).warnings if "exactly zero" in t]
     assert len(texts) == 1 and "5 of 5" in texts[0]
+
+
+def test_certificates_follow_their_samples_through_batches() -> None:
+    model = pertcore.from_matrix(np.random.default_rng(0).normal(size=(3, 5)))
+    x = np.random.default_rng(1).normal(size=(7, 5))
+    whole = pertcore.attack(model, x, attack="quadratic", task="regression", norm=2, eps=0.3)
+    batches = [
+        pertcore.attack(model, x[i : i + 3], attack="quadratic", norm=2, eps=0.3, first_index=i)
+        for i in (0, 3, 6)
+    ]
+    together = joined(batches)
+    np.testing.assert_allclose(together.certificate.value, whole.certificate.value)
+    some = np.arange(7) % 2 == 0
+    part = selected(together, some).certificate
+    np.testing.assert_array_equal(part.upper, together.certificate.upper[some])
+    assert "linear_upper" in result_columns(whole, 0)
