@@ -94,6 +94,50 @@ def differentiate(
 
 
 @app.command()
+def jacobian(
+    model: Model,
+    inputs: Annotated[
+        str | None, typer.Option(help=".npy, .npz:KEY, image folder or glob, .parquet[:COLUMN,...]")
+    ] = None,
+    norm: Annotated[str, typer.Option(help="p of norms l_p -> l_2, as 1,2,inf.")] = "2",
+    count: Annotated[int, typer.Option(help="Singular values.")] = 3,
+    index: Annotated[int | None, typer.Option(help="One sample alone, counted from 0.")] = None,
+    max_memory: Annotated[str, typer.Option(help="Bytes of vectors kept, as 2GB.")] = "1GiB",
+    mean: Annotated[str | None, typer.Option(help="Subtracted before the model, a,b,c.")] = None,
+    std: Annotated[str | None, typer.Option(help="Divided by before the model, a,b,c.")] = None,
+    input: InputName = None,
+    output: OutputName = None,
+    weights: Annotated[str | None, typer.Option(help="One a named output, a,b.")] = None,
+    freeze: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=FILE", help="Value of another input.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Use the first N samples.")] = None,
+    scale: Annotated[str | None, typer.Option(help="Multiplies stored values, as 1/255.")] = None,
+    layout: Annotated[str, typer.Option(help="Of the stored samples: nchw or nhwc.")] = "nchw",
+    seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
+    threads: Annotated[int | None, typer.Option(help="Threads of the model.")] = None,
+    finite_differences: Annotated[
+        bool, typer.Option("--finite-differences", help="Where an operator has no rule.")
+    ] = False,
+    straight_through: StraightThrough = False,
+    out: Annotated[
+        str | None, typer.Option(metavar="FILE.npz", help="Norms, singular values and vectors.")
+    ] = None,
+) -> None:
+    """Norms of the model's Jacobian at samples, with bounds, and its largest singular values.
+
+    The Jacobian is never stored: all comes from products with it.
+    """
+    given = {**locals(), "models": [model], "freeze": freeze or []}
+    own = {name: given.pop(name) for name in ("norm", "count", "index", "max_memory")}
+    del given["model"]
+    from pertcore.cli.arguments import AttackArguments
+    from pertcore.cli.jacobian import run
+
+    run(AttackArguments(**given), **own)
+
+
+@app.command()
 def attack(
     models: Models,
     inputs: Annotated[
