@@ -152,6 +152,14 @@ QUADRATIC_ROWS: tuple[Row, ...] = (
         10,
         64,
     ),
+    Row(
+        "gram_mixing",
+        "quadratic:gram_mixing",
+        "mixing:gram_mixing",
+        "cases_quadratic:gram_rows",
+        10,
+        8192,
+    ),
     Row("mixing", "quadratic:mixing", "mixing:mixing", "cases_quadratic:mixed_columns", 10, 4096),
     Row(
         "subset_greedy",

@@ -47,8 +47,43 @@ def _mass(across: Array) -> float:
 
 
 @strict
+def gram_mixing(gram: Array, start: Array, sweeps: int, rise: float, rows: Array) -> None:
+    d, rank = start.shape
+    across, g = np.empty((rank, d), gram.dtype), np.empty(rank, gram.dtype)
+    across[:] = start.T
+    rows[:] = start
+    value = 0.0
+    for i in range(d):
+        for c in range(rank):
+            value += np.float64(rows[i, c]) * np.float64(dot(across[c], gram[i]))
+    for _ in range(sweeps):
+        risen = 0.0
+        for i in range(d):
+            moved = _direction(gram[i], gram[i, i], rows[i], across, g)
+            if moved >= 0.0:
+                risen += moved
+                rows[i] = g
+                across[:, i] = g
+        value += risen
+        if risen <= rise * value:
+            break
+
+
+@strict
 def _turn_row(column: Array, square: float, v: Array, across: Array, g: Array) -> float:
     """v to the best direction while the others stand still; returns the rise of the value."""
+    moved = _direction(column, square, v, across, g)
+    if moved < 0.0:
+        return 0.0
+    for c in range(v.shape[0]):
+        add(across[c], g[c] - v[c], column)
+        v[c] = g[c]
+    return moved
+
+
+@strict
+def _direction(column: Array, square: float, v: Array, across: Array, g: Array) -> float:
+    """g = the best unit direction of v, and how much it raises the value; -1 if there is none."""
     rank = v.shape[0]
     fours = rank // 4 * 4
     for c in range(0, fours, 4):
@@ -63,9 +98,7 @@ def _turn_row(column: Array, square: float, v: Array, across: Array, g: Array) -
         along += np.float64(g[c]) * np.float64(v[c])
     size = math.sqrt(total)
     if not size > STILL * np.finfo(column.dtype).eps * square:
-        return 0.0
+        return -1.0
     for c in range(rank):
-        turned = column.dtype.type(g[c] / size)
-        add(across[c], turned - v[c], column)
-        v[c] = turned
-    return 2.0 * (size - along)
+        g[c] = g[c] / size
+    return max(2.0 * (size - along), 0.0)

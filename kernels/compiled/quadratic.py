@@ -70,7 +70,7 @@ def _insert(bits: Array, order: Array) -> None:
 
 
 @strict
-def _digit(bits: Any, shift: int) -> int:
+def _digit(bits: Any, shift: int) -> Any:
     """A digit of the key, complemented so that large keys come first."""
     return np.int64(DIGIT - (((bits + HALF) >> (DROPPED + np.uint64(shift))) & DIGIT))
 

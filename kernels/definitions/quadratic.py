@@ -96,6 +96,25 @@ def mixing(
         rows[k], image[k] = v, w
 
 
+def gram_mixing(gram: Array, start: Array, sweeps: int, rise: float, rows: Array) -> None:
+    """`mixing` on G = J^T J, with trace V^T G V for norm_F(W)^2."""
+    wide, v = gram.astype(np.float64), start.astype(np.float64)
+    noise = STILL * np.finfo(gram.dtype).eps * wide.diagonal()
+    value = float((v * (wide @ v)).sum())
+    for _ in range(sweeps):
+        risen = 0.0
+        for i in range(len(wide)):
+            g = wide[i] @ v - wide[i, i] * v[i]
+            size = np.sqrt(g @ g)
+            if size > noise[i]:
+                risen += 2.0 * (size - g @ v[i])
+                v[i] = g / size
+        value += risen
+        if risen <= rise * value:
+            break
+    rows[:] = v
+
+
 def gram_search(
     gram: Array, signs: Array, keys: Array, kicks: int, out: Array, values: Array
 ) -> None:

@@ -24,6 +24,7 @@ GRAM = 1536
 """Up to this many columns all starts share one Gram matrix, which costs as much as they do."""
 DIRECTIONS = 6
 POLISHED = 4
+RANK = 8
 SWEEPS = 12
 KICKS = 192
 
@@ -34,7 +35,7 @@ def best_signs(
     singular: Array | None = None,
     relaxed: tuple[Array, Array] | None = None,
     seed: int = 0,
-    rank: int = 8,
+    rank: int = RANK,
     count: int = 16,
     kicks: int = KICKS,
     gram: Array | None = None,
@@ -49,9 +50,13 @@ def best_signs(
     search: Lourenco, Martin and Stutzle 2003), `kicks` times in all. `gram` (d, d) is J^T J where
     it is at hand. Deterministic for a seed.
     """
-    batch, _ = scaled(columns)
+    batch, exponents = scaled(columns)
     one = batch[0]
-    v, w = mixing(one, rank=rank, sweeps=SWEEPS, keys=seed) if relaxed is None else relaxed
+    if len(one) > GRAM:
+        gram = None
+    elif gram is None or exponents[0]:
+        gram = one @ one.T
+    v, w = _relaxed(one, rank, seed, gram) if relaxed is None else relaxed
     directions = _leading(one, w) if singular is None else np.asarray(singular)[:DIRECTIONS]
     starts = np.concatenate(
         [
@@ -60,10 +65,7 @@ def best_signs(
             _combinations(directions, count, seed).astype(one.dtype),
         ]
     )
-    if len(one) <= GRAM:
-        found = _searched(one @ one.T if gram is None else gram, starts, seed, kicks)
-    else:
-        found = _climbed(one, starts)
+    found = _climbed(one, starts) if gram is None else _searched(gram, starts, seed, kicks)
     return one_opt(columns, found)
 
 
@@ -78,12 +80,18 @@ def certified_signs(columns: Array, *, seed: int = 0, **options: Any) -> tuple[A
         wide = one.astype(np.float64)
         gram = wide @ wide.T
         options = {**options, "gram": gram.astype(one.dtype)}
-    v, w = mixing(one, sweeps=SWEEPS, keys=seed)
+    v, w = _relaxed(one, RANK, seed, options.get("gram"))
     signs, value = best_signs(one, relaxed=(v, w), seed=seed, **options)
     upper = dual_bound(one, dual_weights(one, w), gram=gram) if np.any(w) else 0.0
     with np.errstate(over="ignore"):
         value, upper = np.ldexp([value, max(upper, value)], 2 * exponents[0])
     return signs, float(value), float(upper)
+
+
+def _relaxed(columns: Array, rank: int, seed: int, gram: Array | None) -> tuple[Array, Array]:
+    # Rows of the Gram matrix are read instead of columns, which pays while they are no longer.
+    short = gram if len(columns) <= 2 * columns.shape[1] else None
+    return mixing(columns, rank=rank, sweeps=SWEEPS, keys=seed, gram=short)
 
 
 def _leading(columns: Array, image: Array) -> Array:

@@ -79,7 +79,13 @@ def sign_ascent(columns: Array, signs: Array, *, max_steps: int = 50) -> tuple[A
 
 
 def mixing(
-    columns: Array, *, rank: int = 8, sweeps: int = 20, keys: Any = 0, rise: float = RISE
+    columns: Array,
+    *,
+    rank: int = 8,
+    sweeps: int = 20,
+    keys: Any = 0,
+    rise: float = RISE,
+    gram: Array | None = None,
 ) -> tuple[Array, Array]:
     """Unit rows V (d, rank) that make norm_F(W)^2 large, and W = J V (K, rank).
 
@@ -87,11 +93,16 @@ def mixing(
     to W^T J_i - norm_2(J_i)^2 v_i (the mixing method: Wang, Chang and Kolter 2017), at most
     `sweeps` times, until a sweep raises the value by less than the share `rise`. `keys` is a
     number or uint64 (n,), one a sample, for the random start. Zero columns keep theirs.
-    For (n, d, K) the results are (n, d, rank) and (n, K, rank).
+    For (n, d, K) the results are (n, d, rank) and (n, K, rank). `gram` (d, d), J^T J in the dtype
+    of columns (d, K), halves the work where it is at hand.
     """
     batch, exponents = scaled(columns)
     n, d, width = batch.shape
     start = _directions(keys, n, d, rank, batch.dtype)
+    if gram is not None and n == 1 and not exponents[0]:
+        rows = np.empty_like(start)
+        kernel("gram_mixing")(gram, start[0], int(sweeps), float(rise), rows[0])
+        return _like(columns, rows), _like(columns, batch.transpose(0, 2, 1) @ rows)
     rows, image = np.empty_like(start), np.empty((n, width, rank), batch.dtype)
     kernel("mixing")(batch, start, int(sweeps), float(rise), rows, image)
     with np.errstate(over="ignore"):

@@ -64,15 +64,30 @@ def bases(rng: np.random.Generator, n: int, d: int, dtype: Any) -> Cases:
     return cases
 
 
-def searched(rng: np.random.Generator, n: int, d: int, dtype: Any) -> Cases:
-    """n starts on the Gram matrices of three kinds of columns; kicks on small ones alone."""
-    keys = rng.integers(0, 2**64, size=n, dtype=np.uint64)
-    signs = rng.choice([-1, 1], size=(n, d)).astype(dtype)
+def _grams(rng: np.random.Generator, d: int, dtype: Any) -> list[Array]:
     wide = rng.normal(size=(d, min(d, 40)))
     whole = rng.integers(-2, 3, size=(d, 3))
+    return [(a @ a.T).astype(dtype) for a in (wide, whole, np.zeros((d, 2)))]
+
+
+def gram_rows(rng: np.random.Generator, n: int, d: int, dtype: Any) -> Cases:
+    """One problem of d columns, whatever n."""
+    cases: Cases = []
+    for gram in _grams(rng, d, dtype):
+        for rank in (8, 3):
+            start = rng.normal(size=(d, rank))
+            start = (start / np.linalg.norm(start, axis=1, keepdims=True)).astype(dtype)
+            cases.append(((gram, start, 2, 0.0), (np.empty_like(start),)))
+    return cases
+
+
+def searched(rng: np.random.Generator, n: int, d: int, dtype: Any) -> Cases:
+    """n starts on Gram matrices; kicks on small ones alone."""
+    keys = rng.integers(0, 2**64, size=n, dtype=np.uint64)
+    signs = rng.choice([-1, 1], size=(n, d)).astype(dtype)
     return [
-        (((a @ a.T).astype(dtype), signs, keys, kicks), (np.empty_like(signs), np.empty(n)))
-        for a in (wide, whole, np.zeros((d, 2)))
+        ((gram, signs, keys, kicks), (np.empty_like(signs), np.empty(n)))
+        for gram in _grams(rng, d, dtype)
         for kicks in ((0, 5) if d < 1000 else (0,))
     ]
 
