@@ -26,8 +26,9 @@ def with_nans(model, bad):
         return out
 
     return pc.from_function(
-        f, vjp=lambda x, v: model.linearize(x).vjp(v), jvp=lambda x, u: model.linearize(x).jvp(u), input_shape=(12,),
-        output_shape=(5,), dtype=np.float32,
+        f, vjp=lambda x, v: model.linearize(x).vjp(v),
+        jvp=lambda x, u: model.linearize(x).jvp(u), input_shape=(12,), output_shape=(5,),
+        dtype=np.float32,
     )  # fmt: skip
 
 
@@ -55,7 +56,7 @@ def test_a_saturated_model_is_not_taken_for_a_constant_one():
         return (z[:, ::-1] < z).astype(np.float32)
 
     soft = pc.from_function(
-        f, vjp=lambda x, v: np.zeros_like(x), jvp=lambda x, u: model.linearize(x).jvp(u), input_shape=(12,),
+        f, vjp=lambda x, v: np.zeros_like(x), jvp=lambda x, u: u, input_shape=(12,),
         output_shape=(2,), dtype=np.float32,
     )  # fmt: skip
     x = samples()
