@@ -98,7 +98,7 @@ def optimised(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def worthwhile(model: onnx.ModelProto) -> bool:
     """Whether some output after the first may be given in blocks."""
-    if model.ByteSize() > LARGEST:
+    if sum(len(tensor.raw_data) for tensor in model.graph.initializer) > LARGEST:
         return False
     return any(
         len(dims := value.type.tensor_type.shape.dim) == 4

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import count
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from pertcore.oracle import Array
 
 # Made of a few integers, yet large: not worth keeping between two graphs.
 GROWING = frozenset(("ConstantOfShape", "Range", "Expand", "Tile"))
+# Bytes up to which it is worth while to look for an equal constant.
+LARGEST_SHARED = 1 << 20
 STAYING = GROWING | {"Scan", "Loop", "If"}
 
 
@@ -37,6 +39,9 @@ class Graph:
     local: set[str] = field(default_factory=set)
     opset: int = 18
     straight: bool = False
+    # What becomes of an operator without a rule: no graph, its own differences, or it stays.
+    unruled: Literal["refuse", "difference", "keep"] = "refuse"
+    differences: dict[str, tuple[str, int]] = field(default_factory=dict)
     # Versions of the other domains' operators, as the model imports them.
     imports: Mapping[str, int] = field(default_factory=dict)
     types: dict[str, Type] = field(default_factory=dict)
@@ -44,6 +49,7 @@ class Graph:
     known: dict[str, Array] = field(default_factory=dict)
     sources: dict[str, tuple[str, int]] = field(default_factory=dict)
     makers: dict[str, Node] = field(default_factory=dict)
+    readers: dict[str, list[Node]] = field(default_factory=dict)
     # The tensors of a sequence, None for an optional that is empty: no node makes or reads either.
     sequences: dict[str, tuple[str, ...] | None] = field(default_factory=dict)
     numbers: Any = field(default_factory=count)
@@ -59,11 +65,14 @@ class Graph:
             inner=inner,
             opset=self.opset,
             straight=self.straight,
+            unruled=self.unruled,
+            differences=self.differences,
             imports=self.imports,
             types=self.types,
             constants=self.constants,
             known=self.known,
             makers=self.makers,
+            readers=self.readers,
             sequences=self.sequences,
             numbers=self.numbers,
             fixed=self.fixed,
@@ -85,15 +94,16 @@ class Graph:
                 self.sources[str(dim)] = (name, axis)
 
     def constant(self, value: Any) -> str:
-        """Name of a constant; equal constants share one."""
+        """Name of a constant; equal constants share one, unless they are large."""
         array = np.asarray(value, order="C")
-        key = _content(array)
-        if array.dtype.kind != "O" and key in self._interned:
+        shared = array.dtype.kind != "O" and array.nbytes <= LARGEST_SHARED
+        key = _content(array) if shared else None
+        if shared and key in self._interned:
             return self._interned[key]
         name = self.fresh("const")
         self.constants[name] = array
         self.types[name] = Type(array.dtype, array.shape)
-        if array.dtype.kind != "O":
+        if shared:
             self._interned[key] = name
         return name
 
@@ -214,6 +224,8 @@ class Graph:
         if known is not None:
             self.known[node.outputs[0]] = known
         self.nodes.append(node)
+        for name in dict.fromkeys(node.inputs):
+            self.readers.setdefault(name, []).append(node)
         for name in node.outputs:
             self.local.add(name)
             self.makers[name] = node

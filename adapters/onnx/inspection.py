@@ -168,7 +168,7 @@ def _check_graph(
     doubled = [name for name in given if given.count(name) > 1]
     made = {*given, *(t.name for t in graph.initializer)}
     for node in graph.node:
-        missing = [name for name in node.input if name and name not in made | outer]
+        missing = [n for n in node.input if n and n not in made and n not in outer]
         if missing:
             raise ModelError(
                 f"{_named(node)} uses {missing[0]!r}, which nothing before it makes: "

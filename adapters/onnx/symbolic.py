@@ -37,6 +37,8 @@ class Poly:
         return _poly([*self.terms, *_terms(other)])
 
     def __mul__(self, other: int | Poly) -> int | Poly:
+        if isinstance(other, int):
+            return Poly(tuple((m, c * other) for m, c in self.terms)) if other else 0
         pairs = [(a, b) for a in self.terms for b in _terms(other)]
         return _poly([((*a, *b), c * d) for (a, c), (b, d) in pairs])
 

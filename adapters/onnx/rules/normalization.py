@@ -29,10 +29,10 @@ def _softmax(op: Op, n: View, t: Tensor) -> Tensor:
 def _without_nan(op: Op, y: Tensor) -> Tensor:
     """Where the model itself picks what to keep of y, rows that are masked throughout are NaN:
     nothing flows through them."""
-    made = list(op.graph.makers.values())
-    names = {y.name}
-    names.update(n.outputs[0] for n in made if n.op == "Cast" and y.name in n.inputs)
-    guarded = any(names & {*n.inputs} for n in made if n.op in ("Where", "IsNaN"))
+    readers = op.graph.readers
+    casts = [n.outputs[0] for n in readers.get(y.name, []) if n.op == "Cast"]
+    found = [n for name in (y.name, *casts) for n in readers.get(name, [])]
+    guarded = any(n.op in ("Where", "IsNaN") for n in found)
     return op.Where(op.IsNaN(y), op.const(0.0, y.dtype), y) if guarded else y
 
 

@@ -1,0 +1,265 @@
+"""What a derivative of an ONNX network costs: beside its forward pass, and beside PyTorch.
+
+Run `python -m bench.onnx [--out FILE] [--quick]`. The same weights everywhere; contestants
+alternate (A B A B ...) in one run; minima and medians of the rounds. Ratios of minima, beside
+their targets.
+
+joint    value and J^T v by the graph that `pertcore.differentiate` writes
+split    `linearize(x)`, then `vjp(v)`: the loss may stand between the two
+jvp      `linearize(x)`, then `jvp(u)`
+torch    value and input gradient: eager, channels_last, torch.compile
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import pertcore as pc
+from bench.machine import machine_facts
+from bench.networks import deep_transformer, network, resnet50, to_onnx
+from pertcore.adapters.onnx.sessions import CPU, open_session
+
+Run = Callable[[], Any]
+CELLS = ("mlp", "lenet5", "resnet20", "vgg")
+BATCHES = (1, 32, 256)
+LEAST_SECONDS = 5e-3
+CONVOLUTIONAL = ("lenet5", "resnet20", "vgg")
+
+
+def target(name: str, batch: int) -> float:
+    """The largest accepted time of value and J^T v over that of the forward pass."""
+    if name == "mlp":
+        return 2.2 if batch == 1 else 2.0
+    if name == "lenet5":
+        return 2.9
+    return 2.6 if batch > 32 else 2.4
+
+
+def alternate(runs: dict[str, Run], rounds: int) -> dict[str, list[float]]:
+    """Seconds a call of each contestant, round by round."""
+    repeats = {}
+    for name, run in runs.items():
+        run()
+        run()
+        started = time.perf_counter()
+        run()
+        repeats[name] = max(1, int(LEAST_SECONDS / (time.perf_counter() - started)))
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            started = time.perf_counter()
+            for _ in range(repeats[name]):
+                run()
+            times[name].append((time.perf_counter() - started) / repeats[name])
+    return times
+
+
+def ours(model: Any, x: np.ndarray, v: np.ndarray, threads: int) -> dict[str, Run]:
+    forward = open_session(model, threads, CPU)
+    joint = open_session(pc.differentiate(model, mode="value_and_vjp").model, threads, CPU)
+    oracle = pc.from_onnx(model, threads=threads)
+    u = np.ascontiguousarray(x[::-1])
+    return {
+        "forward": lambda: forward.run(None, {"x": x}),
+        "joint": lambda: joint.run(None, {"x": x, "ct_y": v}),
+        "split": lambda: oracle.linearize(x).vjp(v),
+        "jvp": lambda: oracle.linearize(x).jvp(u),
+    }
+
+
+def gradient(module: Any, x: torch.Tensor, v: torch.Tensor) -> Run:
+    def run() -> tuple[torch.Tensor, torch.Tensor]:
+        leaf = x.detach().requires_grad_()
+        value = module(leaf)
+        return value, torch.autograd.grad(value, leaf, v)[0]
+
+    return run
+
+
+def theirs(
+    module: Any, x: np.ndarray, v: np.ndarray, threads: int, compiled: bool
+) -> tuple[dict[str, Run], dict[str, str]]:
+    """PyTorch's runs, and why any is missing."""
+    torch.set_num_threads(threads)
+    given, cotangent = torch.from_numpy(x), torch.from_numpy(v)
+    runs, missing = {"eager": gradient(module, given, cotangent)}, {}
+    if x.ndim == 4:
+        last = module.to(memory_format=torch.channels_last)
+        laid = given.to(memory_format=torch.channels_last)
+        runs["channels_last"] = gradient(last, laid, cotangent)
+    else:
+        missing["channels_last"] = "inputs are no images"
+    if not compiled:
+        missing["compile"] = "left out on request"
+    elif shutil.which("g++") is None and shutil.which("clang++") is None:
+        missing["compile"] = "no C++ compiler"
+    else:
+        torch._dynamo.reset()
+        run = gradient(torch.compile(module, dynamic=False), given, cotangent)
+        run()
+        runs["compile"] = run
+    return runs, missing
+
+
+def agree(runs: dict[str, Run], joint: Run, split: Run) -> float:
+    """The largest difference of any gradient from the joint graph's, over its norm."""
+    _, wanted = joint()
+    found = [split()] + [run()[1].numpy() for run in runs.values()]
+    scale = float(np.linalg.norm(wanted))
+    return max(float(np.linalg.norm(g - wanted)) / scale for g in found)
+
+
+def cell(name: str, batch: int, threads: int, rounds: int, compiled: bool) -> dict[str, Any]:
+    """One network, batch and number of threads: seconds of all contestants, and ratios."""
+    module, model, shape = network(name)
+    rng = np.random.default_rng(batch)
+    x = rng.random((batch, *shape), np.float32)
+    v = rng.standard_normal((batch, 10), np.float32)
+    mine = ours(model, x, v, threads)
+    others, missing = theirs(module, x, v, threads, compiled)
+    difference = agree(others, mine["joint"], mine["split"])
+    times = alternate(mine | others, rounds)
+    least = {key: min(values) for key, values in times.items()}
+    best = min(least[key] for key in others)
+    joint = min(least["joint"], least["split"])
+    return {
+        "network": name, "batch": batch, "threads": threads, "rounds": rounds,
+        "minimum": least, "median": {k: statistics.median(t) for k, t in times.items()},
+        "spread": {k: max(t) / min(t) for k, t in times.items()},
+        "target": target(name, batch),
+        "joint over forward": least["joint"] / least["forward"],
+        "split over forward": least["split"] / least["forward"],
+        "jvp over forward": least["jvp"] / least["forward"],
+        "split over joint": least["split"] / least["joint"],
+        "eager over ours": least["eager"] / joint, "best torch over ours": best / joint,
+        "eager over split": least["eager"] / least["split"],
+        "best torch over split": best / least["split"],
+        "gradients differ by": difference, "missing": missing,
+    }  # fmt: skip
+
+
+def jacobian(name: str, threads: int, rounds: int) -> dict[str, Any]:
+    """The whole Jacobian at one point beside one forward pass of as many samples."""
+    _, model, shape = network(name)
+    size = int(np.prod(shape))
+    oracle = pc.from_onnx(model, threads=threads)
+    forward = open_session(model, threads, CPU)
+    rng = np.random.default_rng(0)
+    point, batch = rng.random((1, *shape), np.float32), rng.random((size, *shape), np.float32)
+    rows = np.eye(size, dtype=np.float32).reshape(size, 1, *oracle.output_shape)
+    columns = np.eye(size, dtype=np.float32).reshape(size, 1, *shape)
+    times = alternate(
+        {
+            "forward": lambda: forward.run(None, {"x": batch}),
+            "vjp": lambda: oracle.linearize(point).vjp(rows),
+            "jvp": lambda: oracle.linearize(point).jvp(columns),
+        },
+        rounds,
+    )
+    least = {key: min(values) for key, values in times.items()}
+    return {
+        "network": name, "threads": threads, "target": 1.1 if name == "autoencoder" else 1.2,
+        "minimum": least, "spread": {k: max(t) / min(t) for k, t in times.items()},
+        "vjp over forward": least["vjp"] / least["forward"],
+        "jvp over forward": least["jvp"] / least["forward"],
+    }  # fmt: skip
+
+
+def build_times() -> list[dict[str, Any]]:
+    """Seconds from the bytes of a model to an oracle that differentiates, and to it again."""
+    found = []
+    models = {
+        "resnet50": (to_onnx(resnet50(), (3, 224, 224)), 1.0),
+        "6,000 nodes": (deep_transformer(6000), 3.0),
+    }
+    for name, (model, allowed) in models.items():
+        content = model.SerializeToString()
+        times = []
+        for _ in range(3):
+            started = time.perf_counter()
+            oracle = pc.from_onnx(content, threads=1)
+            times.append(time.perf_counter() - started)
+        x = np.zeros((1, *oracle.input_shape), np.float32)
+        started = time.perf_counter()
+        oracle.linearize(x).vjp(np.ones((1, *oracle.output_shape), np.float32))
+        first = time.perf_counter() - started
+        found.append(
+            {
+                "model": name, "nodes": len(model.graph.node), "bytes": len(content),
+                "first": times[0], "again": min(times[1:]), "target": allowed,
+                "first products, sessions included": first,
+            }
+        )  # fmt: skip
+    return found
+
+
+def line(row: dict[str, Any]) -> str:
+    mark = "" if row["split over forward"] <= row["target"] else " *"
+    torch_columns = " ".join(
+        f"{row['minimum'][key] / row['minimum']['split']:7.2f}"
+        if key in row["minimum"]
+        else " " * 7
+        for key in ("eager", "channels_last", "compile")
+    )
+    return (
+        f"{row['network']:<9} {row['batch']:>4} {row['threads']:>2} "
+        f"{row['minimum']['forward'] * 1e3:9.3f} {row['joint over forward']:6.2f} "
+        f"{row['split over forward']:6.2f} {row['jvp over forward']:6.2f} {row['target']:6.1f} "
+        f"{row['split over joint']:6.2f} {torch_columns} {row['spread']['forward']:6.2f}{mark}"
+    )
+
+
+HEAD = (
+    "network      n  T   fwd, ms  joint  split    jvp target  split/ "
+    "  eager  chlast compile spread\n"
+    "                             /fwd   /fwd   /fwd   /fwd   joint "
+    " /split  /split  /split forward"
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--out", type=Path, default=None, help="write the figures as JSON")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument(
+        "--quick", action="store_true", help="one thread, small batches, eager only"
+    )
+    parser.add_argument("--only", nargs="*", default=CELLS, help="names of networks")
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    facts = machine_facts()
+    print(json.dumps(facts, indent=1))
+    report: dict[str, Any] = {"machine": facts, "command": " ".join(sys.argv)}
+    print(HEAD)
+    report["cells"] = rows = []
+    for threads in (1,) if arguments.quick else (1, 2):
+        for name in arguments.only:
+            for batch in BATCHES[:2] if arguments.quick else BATCHES:
+                row = cell(name, batch, threads, arguments.rounds, not arguments.quick)
+                rows.append(row)
+                print(line(row), flush=True)
+    report["jacobians"] = [
+        jacobian(name, threads, arguments.rounds)
+        for threads in (1, 2) for name in ("autoencoder", "conv_autoencoder")
+    ]  # fmt: skip
+    report["build"] = build_times()
+    for row in [*report["jacobians"], *report["build"]]:
+        print(json.dumps({k: v for k, v in row.items() if k not in ("minimum", "spread")}))
+    if arguments.out is not None:
+        arguments.out.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
