@@ -298,18 +298,8 @@ ROWS = [
     *RESIZED,
     *LOWERED,
 ]
-# Their indices name the sample too, so they need models of their own, in test_indexing; others are
-# tested on ONNX's own cases, in test_node_cases.
-CASES = {
-    "GridSample",
-    "DFT",
-    "STFT",
-    "ReverseSequence",
-    "Range",
-    "OneHot",
-    "Unique",
-    "TensorScatter",
-    "MaxUnpool",
-}
-CASES |= {"RNN", "GRU", "LSTM", "Scan", "Loop", "If"}
-ELSEWHERE = CASES | {"DequantizeLinear", "GatherElements", "GatherND", "ScatterND", "ScatterElements"}
+# With tests of their own, in test_recurrent, test_control, test_sequences.
+ELSEWHERE = {"RNN", "GRU", "LSTM", "Scan", "Loop", "If"}
+ELSEWHERE |= {f"Sequence{kind}" for kind in ("At", "Construct", "Empty", "Erase", "Insert")}
+ELSEWHERE |= {"SequenceLength", "SequenceMap", "SplitToSequence", "ConcatFromSequence"}
+ELSEWHERE |= {"Optional", "OptionalGetElement", "OptionalHasElement"}

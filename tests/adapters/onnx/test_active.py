@@ -3,109 +3,11 @@
 import numpy as np
 import onnxruntime
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from pertcore.adapters.onnx.differentiate import differentiate
-from tests.adapters.onnx.models import model, value
-from tests.adapters.onnx.node_cases import Case, check
-
-RNG = np.random.default_rng(11)
-
-
-def numbers(*shape):
-    return RNG.standard_normal(shape).astype(np.float32)
-
-
-def positive(*shape):
-    return (0.3 + RNG.random(shape)).astype(np.float32)
-
-
-def case(op, *arguments, opset=18, outputs=1, **attrs):
-    """The operator alone: its floats move, its integers are weights, None is left out."""
-    names = ["" if array is None else f"x{i}" for i, array in enumerate(arguments)]
-    given = {name: np.asarray(a) for name, a in zip(names, arguments) if a is not None}
-    moving = {name: a for name, a in given.items() if a.dtype == np.float32}
-    fixed = [numpy_helper.from_array(a, name) for name, a in given.items() if name not in moving]
-    made = [f"y{i}" for i in range(outputs)]
-    whole = model(
-        [helper.make_node(op, names, made, **attrs)],
-        [value(name, list(a.shape)) for name, a in moving.items()],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in made],
-        fixed,
-        opset=opset,
-    )
-    expected = onnxruntime.InferenceSession(whole.SerializeToString()).run(None, moving)
-    return Case(op, whole, tuple(moving.values()), tuple(made), tuple(expected))
-
-
-IMAGE, LINE = numbers(2, 4, 7, 6), numbers(2, 4, 9)
-INDEX = np.array([[[0, 1], [1, 0]], [[1, 1], [1, 1]]])
-CASES = [
-    case("Conv", IMAGE, numbers(3, 4, 3, 2), numbers(3)),
-    case("Conv", IMAGE, numbers(6, 2, 3, 3), numbers(6), group=2, pads=[1, 0, 2, 1]),
-    case("Conv", IMAGE, numbers(4, 1, 3, 3), group=4, strides=[2, 2], dilations=[2, 1]),
-    case("Conv", IMAGE, numbers(3, 4, 3, 3), strides=[2, 3], auto_pad="SAME_LOWER"),
-    case("Conv", LINE, numbers(3, 4, 3), numbers(3), strides=[2], dilations=[3], pads=[2, 2]),
-    case("ConvTranspose", IMAGE, numbers(4, 3, 3, 2), numbers(3), strides=[2, 3]),
-    case("ConvTranspose", IMAGE, numbers(4, 2, 3, 3), group=2, pads=[1, 1, 0, 1]),
-    case(
-        "ConvTranspose",
-        LINE,
-        numbers(4, 3, 3),
-        numbers(3),
-        strides=[3],
-        dilations=[2],
-        output_padding=[2],
-    ),
-    case(
-        "BatchNormalization", IMAGE, numbers(4), numbers(4), numbers(4), positive(4), epsilon=0.01
-    ),
-    case("InstanceNormalization", IMAGE, numbers(4), numbers(4)),
-    case("LayerNormalization", IMAGE, numbers(6), numbers(6)),
-    case("LayerNormalization", IMAGE, numbers(7, 6), axis=2, epsilon=0.1, outputs=3),
-    case("GroupNormalization", IMAGE, numbers(4), numbers(4), num_groups=2, opset=21),
-    case("RMSNormalization", numbers(3, 5), numbers(5), opset=23),
-    case("PRelu", IMAGE, numbers(4, 1, 1)),
-    case("Clip", numbers(3, 5), np.float32(-0.6), np.float32(0.7)),
-    case("Clip", numbers(3, 5), None, np.float32(0.1)),
-    case("Clip", numbers(3, 5), np.float32(0.5), np.float32(-0.5)),
-    case("Pad", numbers(3, 4), np.array([1, 0, 2, 3]), np.float32(0.4)),
-    case("Pad", numbers(3, 4), np.array([2, -1]), np.float32(0.4), np.array([-1])),
-    case("Gemm", numbers(3, 4), numbers(5, 4), numbers(5), transB=1, alpha=0.3, beta=2.0),
-    case("Einsum", numbers(2, 3, 4), numbers(3, 4, 2), equation="ijk,jkl->li"),
-    case("Einsum", numbers(4, 4), equation="ii->i"),
-    case("Einsum", numbers(3, 3), equation="ii"),
-    case("Einsum", numbers(2, 4, 4), numbers(4), equation="bii,i->b"),
-    case("Einsum", numbers(3, 2, 3, 3), equation="iaii->a"),
-    case("Einsum", numbers(2, 3, 4), numbers(2, 4, 5), equation="...ij,...jk->...ik"),
-    case("Einsum", numbers(2, 1, 3, 4), numbers(5, 4, 2), equation="a...ij,...jk->a...ik"),
-    case("Einsum", numbers(2, 3), numbers(2, 3), equation=" ...i, ...i "),
-    case("Einsum", numbers(1, 3), numbers(3, 2), equation="...i,ij->...j"),
-    case("Einsum", numbers(2, 3, 3), equation="...ii->...i"),
-    case("GatherND", numbers(2, 3, 4), np.array([[1], [2]]), batch_dims=1),
-    case("GatherND", numbers(2, 2, 3, 2), INDEX[..., None], batch_dims=2),
-    case(
-        "GatherND", numbers(2, 3, 2), np.array([[[0, 1], [0, 1]], [[2, 0], [1, 1]]]), batch_dims=1
-    ),
-    case("ScatterND", numbers(3, 2), np.array([[2], [0]]), numbers(2, 2), reduction="mul"),
-    case("Where", np.array([[True], [False]]), numbers(2, 3), numbers(3)),
-    case("DequantizeLinear", np.array([[3, -4], [5, 7]], np.int8), np.float32(0.3)),
-    case(
-        "DequantizeLinear",
-        np.array([[3, -4], [5, 7], [1, 2]], np.int8),
-        positive(3),
-        np.array([1, 2, -1], np.int8),
-        axis=0,
-    ),
-    case(
-        "DequantizeLinear",
-        RNG.integers(-9, 9, (2, 5, 3)).astype(np.int8),
-        positive(2, 3, 3),
-        axis=1,
-        block_size=2,
-        opset=21,
-    ),
-]
+from pertcore.errors import CapabilityError
+from tests.adapters.onnx.active_rows import CASES, IMAGE, IMAGES, PLANE, REGIONS, case, numbers
+from tests.adapters.onnx.node_cases import check
 
 
 @pytest.mark.parametrize("one", CASES, ids=lambda c: c.name)
@@ -137,3 +39,12 @@ def test_products_with_zeros(op, x, factors):
     session = onnxruntime.InferenceSession(graph.model.SerializeToString())
     found = session.run(None, {"x0": row, "ct_y0": cotangent})[0]
     np.testing.assert_allclose(found, [factors], atol=1e-6)
+
+
+def test_regions_that_are_no_constants_need_a_number_of_samples():
+    sampled = case("RoiAlign", PLANE, REGIONS, IMAGES)
+    with pytest.raises(CapabilityError, match=r"RoiAlign 'y0': with sampling_ratio=0"):
+        differentiate(sampled.model)
+    largest = case("RoiAlign", PLANE, REGIONS, IMAGES, fixed=(1,), mode="max")
+    with pytest.raises(CapabilityError, match=r"maxima over regions of different sizes"):
+        differentiate(largest.model)

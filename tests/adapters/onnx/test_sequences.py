@@ -41,7 +41,9 @@ def judged(whole, expected):
 def test_a_sequence_is_built_changed_and_joined():
     whole = made(
         node("Tanh", "x", "t"),
-        node("SequenceConstruct", "x t", "s0"),
+        helper.make_node("SequenceEmpty", [], ["none"]),
+        node("SequenceInsert", "none x", "s"),
+        node("SequenceInsert", "s t", "s0"),
         node("SequenceInsert", "s0 x zero", "s1"),
         node("SequenceInsert", "s1 t", "s2"),
         node("SequenceErase", "s2 one", "s3"),
