@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -55,10 +56,6 @@ class Engine:
         self.refusals: dict[str, str] = {}
         self.residuals = self._needed()
         self._handover = Handover()
-        forward = self._derivatives.forward(self._made())
-        gives = tuple(providers or CPU) == CPU and worthwhile(forward)
-        self._forward = self._open(forward, self._handover.give if gives else None)
-        self._plain = self._open(self._derivatives.forward([]))
 
     def _needed(self) -> tuple[str, ...]:
         found: dict[str, None] = {}
@@ -83,6 +80,16 @@ class Engine:
         if not self._handover.blocked:
             return self._open(model)
         return self._open(self._handover.expect(model), self._handover.take)
+
+    @cached_property
+    def _forward(self) -> Session:
+        model = self._derivatives.forward(self._made())
+        gives = tuple(self.providers or CPU) == CPU and worthwhile(model)
+        return self._open(model, self._handover.give if gives else None)
+
+    @cached_property
+    def _plain(self) -> Session:
+        return self._open(self._derivatives.forward([]))
 
     def value(self, x: Array) -> Array:
         """f(x) alone."""

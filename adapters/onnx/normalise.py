@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import onnx
-from onnx import inliner, version_converter
+from onnx import helper, inliner, version_converter
 
 from pertcore.adapters.onnx.earlier import BATCHED_SCAN, one_by_one
 from pertcore.adapters.onnx.schemas import EMITTED, first_that_fits, spelled
@@ -13,6 +13,8 @@ from pertcore.errors import ModelError
 
 STANDARD = ("", "ai.onnx")
 NUMPY_BROADCAST = 7
+# Bytes of a weight that the converter is still shown.
+LARGEST_READ = 1 << 12
 
 
 def normalise(model: onnx.ModelProto) -> tuple[onnx.ModelProto, int]:
@@ -49,7 +51,8 @@ def _converted(model: onnx.ModelProto, version: int) -> onnx.ModelProto:
     if version == BATCHED_SCAN:
         model = one_by_one(model)
     try:
-        converted = version_converter.convert_version(model, EMITTED)
+        light, heavy = _lightened(model)
+        converted = version_converter.convert_version(light, EMITTED)
     except Exception as error:
         raise ModelError(
             f"the model of opset {version} cannot be converted to opset {EMITTED}: {error}; "
@@ -57,7 +60,33 @@ def _converted(model: onnx.ModelProto, version: int) -> onnx.ModelProto:
         ) from error
     # The converter leaves types of inner values behind that no longer hold.
     del converted.graph.value_info[:]
+    kept = [value for value in converted.graph.input if value.name not in heavy]
+    del converted.graph.input[:]
+    converted.graph.input.extend(kept)
+    converted.graph.initializer.extend(heavy.values())
     return converted
+
+
+def _lightened(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, onnx.TensorProto]]:
+    """The model with its large weights as inputs, so that the converter need not copy them, and
+    these weights by name; nothing that an operator's meaning hangs on is large."""
+    inputs = {value.name for value in model.graph.input}
+    weights = [t for t in model.graph.initializer if t.name not in inputs]
+    heavy = {t.name: t for t in weights if len(t.raw_data) > LARGEST_READ}
+    light = onnx.ModelProto()
+    light.ir_version, light.domain = model.ir_version, model.domain
+    light.opset_import.extend(model.opset_import)
+    light.graph.name = model.graph.name
+    light.graph.node.extend(model.graph.node)
+    light.graph.input.extend(model.graph.input)
+    light.graph.output.extend(model.graph.output)
+    light.graph.value_info.extend(model.graph.value_info)
+    light.graph.sparse_initializer.extend(model.graph.sparse_initializer)
+    light.graph.initializer.extend(t for t in model.graph.initializer if t.name not in heavy)
+    light.graph.input.extend(
+        helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in heavy.values()
+    )
+    return light, heavy
 
 
 def _restamped(model: onnx.ModelProto) -> onnx.ModelProto:
