@@ -150,8 +150,8 @@ def steps_jvp(op: Op, n: View, *tangents: Tensor | None) -> list[Tensor | None]:
     lead = 0 if op.lead is None else 1
     slices = [*(Slices(stack) for stack in _stacks(op, s)), *s.slices]
     for i in active:
-        t, q = tangents[s.first + i], s.slices[i]
-        assert t is not None
+        t: Any = tangents[s.first + i]
+        q = s.slices[i]
         slices.append(Slices(t, q.axis + lead, q.direction))
     outputs = range(count, s.body.width - (n.kind == "Loop"))
     floats = [i for i in outputs if n.o[i].dtype.kind == "f"]

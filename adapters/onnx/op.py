@@ -81,13 +81,12 @@ class Op:
         if source is not None:
             name, axis = source
             return self.Shape(self.tensor(name), start=axis, end=axis + 1)
-        total = None
+        total: Any = None
         for monomial, coefficient in dim.terms:
             term = self.const([coefficient], np.int64)
             for atom in monomial:
                 term = term * self._atom(atom)
             total = term if total is None else total + term
-        assert total is not None
         return total
 
     def _atom(self, atom: str | Floor) -> Tensor:

@@ -16,8 +16,7 @@ END = 2**31 - 1
 
 def slice_length(k: Any, size: int | Poly, start: Any, end: Any, step: Any) -> int | Poly:
     """Length of size[start:end:step]; a fresh symbol where the bounds are not known."""
-    if all(isinstance(v, int) for v in (size, start, end, step)):
-        assert isinstance(size, int)
+    if isinstance(size, int) and all(isinstance(v, int) for v in (start, end, step)):
         low, high, by = slice(start, None if step < 0 and end < -size else end, step).indices(size)
         return len(range(low, high, by))
     if not isinstance(start, int) or not isinstance(step, int):

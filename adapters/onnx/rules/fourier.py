@@ -42,8 +42,7 @@ def _axis(n: View) -> int:
 def _fitted(op: Op, x: Tensor, axis: int, size: int) -> Tensor:
     """Cut, or filled up with zeros, to `size` entries."""
     have = x.shape[axis]
-    assert isinstance(have, int)
-    pads = [0] * (2 * x.rank)
+    pads: list[Any] = [0] * (2 * x.rank)
     pads[axis] = size - have
     return op.Pad(x, pads) if size != have else x
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pertcore.adapters.onnx.op import Op, Tensor, View
-from pertcore.adapters.onnx.registry import jvp, lower, vjp
+from pertcore.adapters.onnx.registry import jvp, lower, refusal, vjp
 
 
 @vjp("Gather", still=(1,))
@@ -97,7 +97,8 @@ def _shares(n: View) -> tuple[Tensor | None, Tensor | None]:
     if mode == "add":
         return None, None
     op, data, updates = Op(n.op.graph), n.i[0], n.i[2]
-    assert data is not None and updates is not None
+    if data is None or updates is None:
+        raise refusal(n, 2)
     if mode == "mul":
         none, no = (
             op.indicator(op.Equal(data, 0.0), data),

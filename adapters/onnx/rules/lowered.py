@@ -175,7 +175,8 @@ def unique(op: Op, n: View) -> Sequence[Tensor]:
 def tensor_scatter(op: Op, n: View) -> Tensor:
     """Rows of a cache written from a position of their own on, around its end if circular."""
     cache, update, starts = n.i[0], n.i[1], n.input(2)
-    assert cache is not None and update is not None
+    if cache is None or update is None:
+        raise refusal(n, 1)
     axis = n.attr("axis", -2) % cache.rank
     column = [1] * cache.rank
     column[axis] = update.shape[axis]

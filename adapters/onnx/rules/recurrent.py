@@ -144,7 +144,8 @@ def _weights(op: Op, n: View, cell: Cell, x: Tensor, place: int) -> tuple[Tensor
         )
 
     w, r, b, p = (own(index) for index in (1, 2, 3, 7))
-    assert w is not None and r is not None
+    if w is None or r is None:
+        raise refusal(n, 1)
     projected = x @ op.Transpose(w, perm=[1, 0])
     inner = None
     if b is not None:
