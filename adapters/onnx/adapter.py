@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +12,7 @@ import onnx
 
 from pertcore.adapters.function import from_function
 from pertcore.adapters.onnx import build as building
-from pertcore.adapters.onnx import half, stacked
+from pertcore.adapters.onnx import half, quotients, stacked
 from pertcore.adapters.onnx.linearization import (
     LoopedLinearization,
     OnnxLinearization,
@@ -19,8 +21,10 @@ from pertcore.adapters.onnx.linearization import (
 from pertcore.adapters.onnx.load import load
 from pertcore.adapters.onnx.select import Choice, choose
 from pertcore.adapters.onnx.untouched import UserModel, runs
-from pertcore.errors import CapabilityError, InputError
+from pertcore.errors import CapabilityError, InputError, PertcoreError, PertcoreWarning
 from pertcore.oracle import Array, Calls, Linearization, Oracle
+
+logger = logging.getLogger(__name__)
 
 
 def from_onnx(
@@ -45,11 +49,11 @@ def from_onnx(
     each name to its place and shape, and `outputs[name].read(value)` gives it back. `freeze` holds
     values for the inputs that do not move; `input_shape` is the shape of one sample where the model
     leaves it open; `threads` is the number inside ONNX Runtime (None: its own choice), `providers`
-    its execution providers (None: the CPU). With `finite_differences`, a model with an operator
-    without a rule gets difference quotients instead of an error, and says so. With
-    `straight_through`, roundings count as the identity, signs as a ramp, and quantised models as
-    their real values within the range of their type (Bengio, Leonard & Courville 2013); such an
-    oracle is not "exact", and says so.
+    its execution providers (None: the CPU). With `finite_differences`, operators without a rule get
+    difference quotients instead of an error, each on its own where at most 64 entries of a sample
+    go into it, else the whole model; `notes` says which. With `straight_through`, roundings count
+    as the identity, signs as a ramp, and quantised models as their real values within the range of
+    their type (Bengio, Leonard & Courville 2013); such an oracle is not "exact", and says so.
 
     Raises InputError for a wrong choice, ModelError for a broken file, CapabilityError for an
     operator without a derivative rule or a gradient that is zero everywhere.
@@ -76,11 +80,46 @@ def from_onnx(
     except CapabilityError:
         if not finite_differences:
             raise
+    building.check(*half.twin(loaded, choice))
     user = UserModel(loaded, choice, threads=threads, providers=providers)
+    partly = _by_operator(loaded, choice, user, threads, providers, straight_through)
+    if partly is not None:
+        return partly
     x = building.probes(choice)[:1]
     return from_function(
         user, input_shape=x.shape[1:], output_shape=user(x).shape[1:], dtype=choice.dtype
     )
+
+
+def _by_operator(
+    model: onnx.ModelProto,
+    choice: Choice,
+    user: UserModel,
+    threads: int | None,
+    providers: Sequence[str] | None,
+    straight: bool,
+) -> Oracle | None:
+    """The oracle in which operators without a rule, and they alone, are differenced; None where
+    they take too many inputs, or a difference of the whole model says otherwise."""
+    try:
+        oracle = OnnxOracle(
+            model,
+            choice,
+            threads=threads,
+            providers=providers,
+            straight_through=straight,
+            difference=True,
+        )
+        agrees = building.confirmed(oracle, user, choice)
+    except PertcoreError as error:
+        logger.info("the whole model is differenced: %s", error)
+        return None
+    if not agrees:
+        logger.info("the whole model is differenced: its operators alone give another slope")
+        return None
+    for note in oracle.notes:
+        warnings.warn(note, PertcoreWarning, stacklevel=3)
+    return oracle
 
 
 def _of_several(
@@ -110,9 +149,10 @@ class OnnxOracle:
         threads: int | None = None,
         providers: Sequence[str] | None = None,
         straight_through: bool = False,
+        difference: bool = False,
     ) -> None:
         self._model, self._choice, self._providers = model, choice, providers
-        self._straight = straight_through
+        self._straight, self._difference = straight_through, difference
         self._user = UserModel(model, choice, threads=threads, providers=providers)
         # Of a float16 model, all but the judge's runs are of its float32 twin.
         twin, of_twin = half.twin(model, choice)
@@ -125,6 +165,7 @@ class OnnxOracle:
             threads=threads,
             providers=providers,
             straight=straight_through,
+            difference=difference,
         )
         self._user.open()
         self._engine, self.batch = built.engine, built.batch
@@ -133,6 +174,7 @@ class OnnxOracle:
             *built.doubts,
             *([half.NOTE] if self._half else []),
             *([building.ESTIMATE] if self._estimates else []),
+            *quotients.notes(built.engine.graph),
         )
         self.remarks = built.remarks
         self.input_shape, self.output_shape = self._engine.input_shape, self._shape_of_output()
@@ -150,7 +192,7 @@ class OnnxOracle:
 
     def _capabilities(self) -> frozenset[str]:
         found = {"vjp", "jvp", "take", "exact"} - set(self._engine.refusals)
-        if self._estimates:
+        if self._estimates or self._engine.graph.differences:
             found.discard("exact")
         if self.batch == "looped":
             return frozenset(found)
@@ -214,5 +256,6 @@ class OnnxOracle:
                 threads=1,
                 providers=self._providers,
                 straight_through=self._straight,
+                difference=self._difference,
             )
         return self._quiet

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import onnx
@@ -18,13 +18,16 @@ from pertcore.adapters.onnx.select import Choice
 from pertcore.adapters.onnx.symbolic import Poly, symbol
 from pertcore.adapters.onnx.untouched import UserModel
 from pertcore.errors import CapabilityError, PertcoreError
-from pertcore.oracle import Array
+from pertcore.oracle import Array, Linearization
 
 ESTIMATE = "its gradients are straight-through estimates: roundings count as the identity"
 Batch = Literal["free", "lifted", "looped"]
 # Largest difference of a batch from single runs, least difference between outputs that tells
 # samples apart, both as fractions of the largest output; share of ones in a sparse input.
 CLOSE, TELLING, SPARSE = 1e-4, 1e-6, 0.05
+# Step of a difference of the whole model over the size of its input; how far a derivative that is
+# made of differences may be from it.
+QUOTIENT, FAR = 5e-3, 0.1
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ class Built:
     @property
     def estimated(self) -> bool:
         """Whether straight-through estimates are in the derivative."""
-        return any(node.domain == STRAIGHT for node in self.engine.graph.nodes)
+        graph = self.engine.graph
+        return graph.straight and any(node.domain == STRAIGHT for node in graph.nodes)
 
 
 def build(
@@ -50,6 +54,7 @@ def build(
     threads: int | None,
     providers: Sequence[str] | None,
     straight: bool = False,
+    difference: bool = False,
 ) -> Built:
     """Differentiates the model and settles how it carries a batch.
 
@@ -61,7 +66,15 @@ def build(
 
     def engine(dims: Sequence[int | Poly], *, lift: int) -> Engine:
         shapes = {choice.input: dims}
-        primal = reemit(normal, opset, shapes, freeze=choice.freeze, lift=lift, straight=straight)
+        primal = reemit(
+            normal,
+            opset,
+            shapes,
+            freeze=choice.freeze,
+            lift=lift,
+            straight=straight,
+            unruled="difference" if difference else "refuse",
+        )
         output = primal.values.get(choice.output)
         if output is None:
             raise CapabilityError(
@@ -89,6 +102,31 @@ def build(
     _check_batch_first(single, choice)
     _check_apart(user, choice, first)
     return Built(single, "looped", (*remarks, _looped(first, reason)))
+
+
+def check(model: onnx.ModelProto, choice: Choice) -> None:
+    """The bounds on sizes and turns for a model that is only run, operators without a rule
+    included. Raises ModelError where one is passed."""
+    normal, opset = normalise(adopted(pruned(model, choice.output), main_opset(model)))
+    reemit(normal, opset, {choice.input: choice.dims}, freeze=choice.freeze, unruled="keep")
+
+
+def confirmed(oracle: Linearizes, user: UserModel, choice: Choice) -> bool:
+    """Whether J u is the difference of the whole model at random points, but for its rounding."""
+    x = probes(choice)[[0, 1, 3]]
+    u = np.random.default_rng(1).standard_normal(x.shape).astype(x.dtype)
+    step = QUOTIENT * np.sqrt(np.mean(np.square(x), axis=tuple(range(1, x.ndim)), keepdims=True))
+    whole = (user(x + step * u).astype(np.float64) - user(x - step * u)) / 2
+    found = (oracle.linearize(x).jvp(u).T * step.ravel()).T
+    apart = np.linalg.norm((found - whole).reshape(len(x), -1), axis=1)
+    size = np.linalg.norm(whole.reshape(len(x), -1), axis=1)
+    return bool(np.all(np.isfinite(apart)) and np.median(apart - FAR * size) <= 0)
+
+
+class Linearizes(Protocol):
+    """What `confirmed` needs of an oracle."""
+
+    def linearize(self, x: Array) -> Linearization: ...
 
 
 def _spelled(width: int) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from pertcore.adapters.onnx import expansion, lifting, registry
+from pertcore.adapters.onnx import expansion, lifting, quotients, registry
 from pertcore.adapters.onnx import foreign as foreign_operators
 from pertcore.adapters.onnx.bounds import blamed, check_turns
 from pertcore.adapters.onnx.control import traced
@@ -21,6 +22,7 @@ from pertcore.adapters.onnx.symbolic import Poly, symbol
 from pertcore.errors import CapabilityError
 from pertcore.oracle import Array
 
+logger = logging.getLogger(__name__)
 BATCH, LEAD = "N", "K"
 CONTROL = ("Scan", "Loop", "If")
 Trace = Callable[[Graph, Sequence[str]], Sequence[str]]
@@ -44,17 +46,20 @@ def reemit(
     lift: int = 0,
     straight: bool = False,
     narrow: Container[str] = (),
+    unruled: Literal["refuse", "difference", "keep"] = "refuse",
 ) -> Primal:
     """Emits a normalised model. `shapes` holds the inputs that stay inputs and their dimensions;
     `freeze` the others. With `lift`, reshapes written for that many samples carry the batch N; with
     `straight`, roundings and quantisation get straight-through estimates. Inputs named in `narrow`
-    come in as float16 and are cast.
+    come in as float16 and are cast. `unruled` says what becomes of operators without a rule: they
+    are refused, differenced on their own, or kept, in a graph that only shows its sizes.
 
     Raises CapabilityError naming every operator that cannot be emitted, and the alternative.
     """
-    _refuse_foreign(model, opset)
+    if unruled == "refuse":
+        _refuse_foreign(model, opset)
     imports = {_domain(entry.domain): entry.version for entry in model.opset_import}
-    graph = Graph(opset=opset, straight=straight, imports=imports)
+    graph = Graph(opset=opset, straight=straight, unruled=unruled, imports=imports)
     values: dict[str, str] = {}
     types = {value.name: value.type.tensor_type.elem_type for value in model.graph.input}
     for name, shape in shapes.items():
@@ -94,6 +99,21 @@ def _emit(graph: Graph, proto: onnx.NodeProto, values: dict[str, str], lift: int
 
 
 def _made(graph: Graph, node: Node, lift: int) -> Sequence[str]:
+    """The node's outputs, also where it has no rule and that is no reason to refuse it."""
+    unknown = registry.fact(node.op, node.domain) == "unknown"
+    if graph.unruled == "refuse" or (not node.domain and node.op in CONTROL):
+        return _written(graph, node, lift)
+    if not unknown or expansion.expandable(node.op, node.domain, graph.opset):
+        try:
+            return _written(graph, node, lift)
+        except CapabilityError as error:
+            logger.info("%s", error)
+    if graph.unruled == "difference":
+        return quotients.written(graph, node)
+    return _kept(graph, node)
+
+
+def _written(graph: Graph, node: Node, lift: int) -> Sequence[str]:
     """The node's outputs: written in other operators, by its function body, or as it is."""
     if node.op in CONTROL and not node.domain:
         return _control(graph, node)
@@ -103,7 +123,10 @@ def _made(graph: Graph, node: Node, lift: int) -> Sequence[str]:
     function = expansion.body(graph, node)
     if function is not None:
         return _emit_body(graph, node, function, lift)
-    node = lifting.lifted(graph, node, lift) if lift else node
+    return _kept(graph, lifting.lifted(graph, node, lift) if lift else node)
+
+
+def _kept(graph: Graph, node: Node) -> Sequence[str]:
     count = len(node.outputs)
     return graph.emit(
         node.op, node.inputs, node.attrs, outputs=count, domain=node.domain, label=node.label
