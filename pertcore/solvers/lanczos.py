@@ -21,6 +21,8 @@ LONGEST, KEPT = 32, 4
 EXTRA = 2
 # A new direction shorter than this share of sigma_1 is rounding, in float32 and in float64.
 EXHAUSTED = {4: 1e-6, 8: 1e-14}
+# Entries whose squares are summed in the dtype.
+BLOCK = 1024
 # The probability with which the bound of Kuczynski and Wozniakowski may be wrong.
 FAILURE = 1e-6
 
@@ -58,8 +60,8 @@ def singular(
     """The `count` largest singular triplets of each J, from starts (n, d) that are not zero.
 
     A sample leaves when the residual of its triplets is below tolerance * sigma_1, two pairs
-    later and not before `min_pairs`, or when its Krylov space is exhausted. `longest` is how many directions are kept before
-    a restart; memory is n * longest * (d + K) numbers.
+    later and not before `min_pairs`, or when its Krylov space is exhausted. `longest` is how many
+    directions are kept before a restart; memory is n * longest * (d + K) numbers.
     """
     n, d, outputs = len(products), products.d, products.outputs
     kept = max(KEPT, count + 1)
@@ -122,8 +124,9 @@ class Krylov:
         k = self.size
         known = self.b[:, :k, k]
         u = self.products.push(self.right[:, k])
-        if k:
-            u -= np.matmul(known[:, None].astype(u.dtype), self.left[:, :k])[:, 0]
+        # one left vector, but for the step after a restart
+        for j in np.flatnonzero(known.any(axis=0)):
+            u -= known[:, j, None].astype(u.dtype) * self.left[:, j]
         alpha = _finite_norms(u)
         u *= _inverse(alpha).astype(u.dtype)[:, None]
         self.left[:, k], self.b[:, k, k] = u, alpha
@@ -175,13 +178,14 @@ class Krylov:
         if not np.any(done):
             return
         at, k = self.rows[done], self.size
-        vectors, values, transposed = (part[done] for part in self._decomposition())
+        vectors, values, _ = (part[done] for part in self._decomposition())
         count = min(found.values.shape[1], k)
         found.values[at, :count] = values[:, :count]
-        turn = transposed[:, :count].astype(self.right.dtype)
-        found.right[at, :count] = np.matmul(turn, self.right[done, :k])
-        turn = vectors[:, :, :count].transpose(0, 2, 1).astype(self.left.dtype)
-        found.left[at, :count] = np.matmul(turn, self.left[done, :k])
+        for place, sample in zip(at, np.flatnonzero(done)):
+            right, left = self.right[sample, :k], self.left[sample, :k]
+            u, _, vt = (part[sample] for part in self._decomposition())
+            found.right[place, :count] = vt[:count].astype(right.dtype) @ right
+            found.left[place, :count] = u[:, :count].T.astype(left.dtype) @ left
         found.residual[at] = self.beta[done] * np.abs(vectors[:, -1, 0])
         ended = self.exhausted[done]
         rounding = 2 * EXHAUSTED[self.products.dtype.itemsize]
@@ -193,8 +197,13 @@ class Krylov:
     def keep(self, going: Array) -> None:
         """Drop everybody else; the products run on fewer samples from here on."""
         self.products = self.products.take(going)
-        for name in ("rows", "right", "left", "b", "beta", "top", "upper", "exhausted"):
+        for name in ("rows", "b", "beta", "top", "upper", "exhausted"):
             setattr(self, name, getattr(self, name)[going])
+        for name, used in (("right", self.size + 1), ("left", self.size)):
+            held = getattr(self, name)
+            fewer = np.zeros((len(self.rows), *held.shape[1:]), held.dtype)
+            fewer[:, :used] = held[going, :used]
+            setattr(self, name, fewer)
         self.svd = None if self.svd is None else tuple(p[going] for p in self.svd)
 
     def _decomposition(self) -> tuple[Array, Array, Array]:
@@ -204,6 +213,15 @@ class Krylov:
 
 
 def _norms(rows: Array) -> Array:
+    """Norms of the last axis in float64: sums of short blocks in the dtype, added in float64."""
+    whole = rows.shape[-1] // BLOCK * BLOCK
+    blocks = rows[..., :whole].reshape(*rows.shape[:-1], -1, BLOCK)
+    rest = rows[..., whole:]
+    squares = np.einsum("...bi,...bi->...b", blocks, blocks).sum(axis=-1, dtype=np.float64)
+    squares += np.einsum("...i,...i->...", rest, rest, dtype=np.float64)
+    if np.all((squares > 1e-30) & (squares < 1e30)):
+        return np.sqrt(squares)
+    # squares that float32 cannot hold
     return np.sqrt(np.einsum("...i,...i->...", rows, rows, dtype=np.float64))
 
 
