@@ -17,6 +17,7 @@ KEY_BITS, DIGIT_BITS, DIGITS = 44, 11, 2048
 DIGIT = np.uint64(DIGITS - 1)
 NARROW = 16
 FEW = 48
+CHUNK = 128
 
 
 @strict
@@ -81,7 +82,7 @@ def greedy_signs(columns: Array, out: Array) -> None:
     squares = np.empty(d)
     order, spare = np.empty(d, np.int64), np.empty(d, np.int64)
     counts = np.empty(DIGITS, np.int64)
-    padded = np.zeros((d if width <= NARROW else 0, NARROW), columns.dtype)
+    padded = np.zeros((CHUNK, NARROW), columns.dtype)
     image = np.empty(max(width, NARROW))
     for k in range(n):
         one, signs = columns[k], out[k]
@@ -97,38 +98,61 @@ def greedy_signs(columns: Array, out: Array) -> None:
 
 @strict
 def greedy_ordered(columns: Array, order: Array, image: Array, signs: Array) -> None:
-    """The greedy signs in this order, which is not empty; image, zero before, is J s after."""
-    one = columns.dtype.type(1)
-    before = columns[order[0]]
-    sign = 0.0
-    for place in range(order.shape[0]):
-        column = columns[order[place]]
-        product = _add_then_dot(image, sign, before, column)
-        sign = -1.0 if product < 0.0 else 1.0
-        signs[order[place]] = -one if product < 0.0 else one
-        before = column
-    wide_add(image, sign, before)
+    """The greedy signs in this order, which is not empty; image, zero before, is J s after.
+
+    Two columns a reading of the image: the product of the second with s_1 J_1 comes from J_1 . J_2.
+    """
+    one, count = columns.dtype.type(1), order.shape[0]
+    first, second = columns[order[0]], columns[order[0]]
+    s, t = 0.0, 0.0
+    for place in range(0, count - 1, 2):
+        a, b = columns[order[place]], columns[order[place + 1]]
+        along, across, both = _add_then_multiply(image, s, first, t, second, a, b)
+        s = -1.0 if along < 0.0 else 1.0
+        t = -1.0 if across + s * both < 0.0 else 1.0
+        signs[order[place]] = one if s > 0.0 else -one
+        signs[order[place + 1]] = one if t > 0.0 else -one
+        first, second = a, b
+    wide_add(image, s, first)
+    wide_add(image, t, second)
+    if count % 2 == 1:
+        last = order[count - 1]
+        s = -1.0 if wide_dot(image, columns[last]) < 0.0 else 1.0
+        signs[last] = one if s > 0.0 else -one
+        wide_add(image, s, columns[last])
 
 
 @summing
-def _add_then_dot(image: Array, sign: float, before: Array, column: Array) -> float:
-    """image += sign before, and the product of the result with `column`."""
-    total = 0.0
+def _add_then_multiply(
+    image: Array, s: float, first: Array, t: float, second: Array, a: Array, b: Array
+) -> Any:
+    """image += s first + t second; then image . a, image . b and a . b."""
+    along, across, both = 0.0, 0.0, 0.0
     for j in range(image.shape[0]):
-        v = image[j] + sign * np.float64(before[j])
+        v = image[j] + (s * np.float64(first[j]) + t * np.float64(second[j]))
         image[j] = v
-        total += v * np.float64(column[j])
-    return total
+        x, y = np.float64(a[j]), np.float64(b[j])
+        along += v * x
+        across += v * y
+        both += x * y
+    return along, across, both
 
 
 @strict
 def _narrow_greedy(columns: Array, order: Array, padded: Array, image: Array, signs: Array) -> None:
-    """Columns of at most NARROW entries, laid in their order and filled up with zeros."""
-    one, width = columns.dtype.type(1), columns.shape[1]
-    for place in range(order.shape[0]):
-        column, target = columns[order[place]], padded[place]
-        for j in range(width):
-            target[j] = column[j]
+    """Columns of at most NARROW entries, filled up with zeros, gathered CHUNK at a time."""
+    for start in range(0, order.shape[0], CHUNK):
+        here = order[start : start + CHUNK]
+        for place in range(here.shape[0]):
+            column, target = columns[here[place]], padded[place]
+            for j in range(column.shape[0]):
+                target[j] = column[j]
+        _narrow_chunk(padded, here, image, signs)
+
+
+@strict
+def _narrow_chunk(padded: Array, order: Array, image: Array, signs: Array) -> None:
+    one = padded.dtype.type(1)
     for place in range(order.shape[0]):
         column = padded[place]
         product = _narrow_dot(image, column)
