@@ -16,7 +16,9 @@ from pertcore.adapters.onnx.nodes import Node
 from pertcore.adapters.onnx.op import Op, Tensor, View
 from pertcore.errors import CapabilityError
 
-ALTERNATIVE = "finite_differences=True approximates the derivative of the whole model instead"
+ALTERNATIVE = (
+    "finite_differences=True approximates their derivative, or that of the whole model, instead"
+)
 
 
 @dataclass(frozen=True)

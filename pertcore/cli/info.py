@@ -80,7 +80,7 @@ def _derivatives(info: ModelInfo) -> str:
         return "straight-through estimates"
     missing = [entry.name for entry in info.operators if entry.fact == "unknown"]
     if missing:
-        return f"no rule for {', '.join(missing)}; --finite-differences approximates all of them"
+        return f"no rule for {', '.join(missing)}; --finite-differences approximates it"
     return "every operator has a rule; not built, see the note"
 
 
