@@ -52,12 +52,13 @@ def _number(n: View, place: int) -> int | None:
     return found[0]
 
 
-def _place(n: View, place: int, room: int) -> int | None:
-    """A position among `room`, counted from the end where it is negative."""
+def _place(n: View, place: int, count: int, *, beyond: int = 0) -> int | None:
+    """A position in a sequence of `count`, or up to `beyond` after it, counted from the end where
+    it is negative."""
     found = _number(n, place)
-    if found is not None and not -room <= found < room:
-        raise ModelError(f"{n.kind} {n.node.label!r}: position {found} of {room}")
-    return None if found is None else found % room
+    if found is not None and not -count <= found < count + beyond:
+        raise ModelError(f"{n.kind} {n.node.label!r}: position {found} of {count}")
+    return found if found is None or found >= 0 else found + count
 
 
 @lower("SequenceConstruct")
@@ -73,7 +74,7 @@ def sequence_empty(op: Op, n: View) -> Tensor:
 @lower("SequenceInsert")
 def sequence_insert(op: Op, n: View) -> Tensor:
     items = _items(n)
-    place = _place(n, 2, len(items) + 1)
+    place = _place(n, 2, len(items), beyond=1)
     items.insert(len(items) if place is None else place, n.b)
     return _sequence(op, items)
 

@@ -47,9 +47,10 @@ def test_a_sequence_is_built_changed_and_joined():
         node("SequenceInsert", "s0 x zero", "s1"),
         node("SequenceInsert", "s1 t", "s2"),
         node("SequenceErase", "s2 one", "s3"),
-        node("ConcatFromSequence", "s3", "y", axis=1),
+        node("SequenceInsert", "s3 x last", "s4"),
+        node("ConcatFromSequence", "s4", "y", axis=1),
     )
-    judged(whole, lambda x: np.concatenate([x, np.tanh(x), np.tanh(x)], axis=1))
+    judged(whole, lambda x: np.concatenate([x, np.tanh(x), x, np.tanh(x)], axis=1))
 
 
 def test_a_tensor_is_split_and_its_parts_are_picked():
