@@ -215,49 +215,61 @@ class Writer:
         return name
 
 
-def deep_transformer(
-    nodes: int, width: int = 32, heads: int = 4, length: int = 16
-) -> onnx.ModelProto:
+def deep_transformer(nodes: int) -> onnx.ModelProto:
     """Attention blocks in single operators, as exporters write them, of some `nodes` nodes."""
-    rng = np.random.default_rng(0)
-    writer = Writer()
-
-    def held(*shape: int) -> str:
-        return writer.weight((rng.standard_normal(shape) / shape[0] ** 0.5).astype(np.float32))
-
-    def number(value: float) -> str:
-        return writer.weight(np.array(value, np.float32))
-
-    def normal(x: str) -> str:
-        centred = writer.emit("Sub", x, writer.emit("ReduceMean", x, axes=[-1]))
-        square = writer.emit("Mul", centred, centred)
-        spread = writer.emit("Add", writer.emit("ReduceMean", square, axes=[-1]), number(1e-5))
-        scaled = writer.emit("Div", centred, writer.emit("Sqrt", spread))
-        return writer.emit("Add", writer.emit("Mul", scaled, held(width)), held(width))
-
-    def linear(x: str, made: int, given: int = width) -> str:
-        return writer.emit("Add", writer.emit("MatMul", x, held(given, made)), held(made))
-
-    def split(x: str, perm: list[int]) -> str:
-        sizes = writer.weight(np.array([0, length, heads, width // heads]))
-        return writer.emit("Transpose", writer.emit("Reshape", linear(x, width), sizes), perm=perm)
-
-    def block(x: str) -> str:
-        n = normal(x)
-        query, value = split(n, [0, 2, 1, 3]), split(n, [0, 2, 1, 3])
-        scores = writer.emit("MatMul", query, split(n, [0, 2, 3, 1]))
-        share = writer.emit("Softmax", writer.emit("Mul", scores, number(0.35)), axis=-1)
-        mixed = writer.emit("Transpose", writer.emit("MatMul", share, value), perm=[0, 2, 1, 3])
-        flat = writer.emit("Reshape", mixed, writer.weight(np.array([0, length, width])))
-        x = writer.emit("Add", x, linear(flat, width))
-        inner = linear(normal(x), 2 * width)
-        half = writer.emit("Erf", writer.emit("Div", inner, number(2**0.5)))
-        gate = writer.emit("Mul", inner, writer.emit("Add", half, number(1.0)))
-        return writer.emit(
-            "Add", x, linear(writer.emit("Mul", gate, number(0.5)), width, 2 * width)
-        )
-
-    x = "x"
+    writer, x = TransformerWriter(), "x"
     while len(writer.nodes) < nodes:
-        x = block(x)
-    return writer.model(x, (length, width), (length, width))
+        x = writer.block(x)
+    size = (writer.length, writer.width)
+    return writer.model(x, size, size)
+
+
+class TransformerWriter(Writer):
+    """Writes blocks of attention over a few places, normalised before."""
+
+    width, heads, length = 32, 4, 16
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rng = np.random.default_rng(0)
+
+    def held_at_random(self, *shape: int) -> str:
+        return self.weight((self.rng.standard_normal(shape) / shape[0] ** 0.5).astype(np.float32))
+
+    def number(self, value: float) -> str:
+        return self.weight(np.array(value, np.float32))
+
+    def normal(self, x: str) -> str:
+        centred = self.emit("Sub", x, self.emit("ReduceMean", x, axes=[-1]))
+        square = self.emit("ReduceMean", self.emit("Mul", centred, centred), axes=[-1])
+        spread = self.emit("Sqrt", self.emit("Add", square, self.number(1e-5)))
+        scaled = self.emit("Div", centred, spread)
+        gain, shift = self.held_at_random(self.width), self.held_at_random(self.width)
+        return self.emit("Add", self.emit("Mul", scaled, gain), shift)
+
+    def linear(self, x: str, given: int, made: int) -> str:
+        product = self.emit("MatMul", x, self.held_at_random(given, made))
+        return self.emit("Add", product, self.held_at_random(made))
+
+    def head(self, x: str, perm: list[int]) -> str:
+        sizes = self.weight(np.array([0, self.length, self.heads, self.width // self.heads]))
+        split = self.emit("Reshape", self.linear(x, self.width, self.width), sizes)
+        return self.emit("Transpose", split, perm=perm)
+
+    def attention(self, x: str) -> str:
+        query, value = self.head(x, [0, 2, 1, 3]), self.head(x, [0, 2, 1, 3])
+        scores = self.emit("MatMul", query, self.head(x, [0, 2, 3, 1]))
+        share = self.emit("Softmax", self.emit("Mul", scores, self.number(0.35)), axis=-1)
+        mixed = self.emit("Transpose", self.emit("MatMul", share, value), perm=[0, 2, 1, 3])
+        sizes = self.weight(np.array([0, self.length, self.width]))
+        return self.linear(self.emit("Reshape", mixed, sizes), self.width, self.width)
+
+    def gelu(self, x: str) -> str:
+        half = self.emit("Erf", self.emit("Div", x, self.number(2**0.5)))
+        gate = self.emit("Mul", x, self.emit("Add", half, self.number(1.0)))
+        return self.emit("Mul", gate, self.number(0.5))
+
+    def block(self, x: str) -> str:
+        x = self.emit("Add", x, self.attention(self.normal(x)))
+        inner = self.gelu(self.linear(self.normal(x), self.width, 2 * self.width))
+        return self.emit("Add", x, self.linear(inner, 2 * self.width, self.width))

@@ -13,6 +13,7 @@ import onnx
 from pertcore.adapters.function import from_function
 from pertcore.adapters.onnx import build as building
 from pertcore.adapters.onnx import half, quotients, stacked
+from pertcore.adapters.onnx.kept import kept
 from pertcore.adapters.onnx.linearization import (
     LoopedLinearization,
     OnnxLinearization,
@@ -133,6 +134,27 @@ def _of_several(
     return oracle
 
 
+def _opened(
+    model: onnx.ModelProto,
+    choice: Choice,
+    threads: int | None,
+    providers: Sequence[str] | None,
+    straight: bool,
+    difference: bool,
+) -> tuple[UserModel, building.Built, bool]:
+    """The judge of a model, what is built for it, and whether that is for its float32 twin."""
+    settings: dict[str, Any] = {"threads": threads, "providers": providers or None}
+    judge = UserModel(model, choice, **settings)
+    # Of a float16 model, all but the judge's runs are of its float32 twin.
+    twin, of_twin = half.twin(model, choice)
+    user = judge if twin is model else UserModel(twin, of_twin, **settings)
+    built = building.build(
+        twin, of_twin, user, straight=straight, difference=difference, **settings
+    )
+    judge.open()
+    return judge, built, twin is not model
+
+
 class OnnxOracle:
     """y = f(x) of an ONNX model with J^T v and J u, one or many at a time.
 
@@ -153,21 +175,10 @@ class OnnxOracle:
     ) -> None:
         self._model, self._choice, self._providers = model, choice, providers
         self._straight, self._difference = straight_through, difference
-        self._user = UserModel(model, choice, threads=threads, providers=providers)
-        # Of a float16 model, all but the judge's runs are of its float32 twin.
-        twin, of_twin = half.twin(model, choice)
-        self._half = twin is not model
-        user = UserModel(twin, of_twin, threads=threads, providers=providers)
-        built = building.build(
-            twin,
-            of_twin,
-            user if self._half else self._user,
-            threads=threads,
-            providers=providers,
-            straight=straight_through,
-            difference=difference,
+        options = (threads, tuple(providers or ()), straight_through, difference)
+        self._user, built, self._half = kept(
+            model, choice, options, lambda: _opened(model, choice, *options)
         )
-        self._user.open()
         self._engine, self.batch = built.engine, built.batch
         self._estimates = built.estimated
         self.notes = (

@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from pertcore.adapters.onnx import blocks
+from pertcore.adapters.onnx import blocks, kept
 from pertcore.adapters.onnx.adapter import from_onnx
 from pertcore.adapters.onnx.differentiate import differentiate
 from tests.adapters.onnx.models import model, value, weight
@@ -88,6 +88,7 @@ def test_nothing_is_converted_between_forward_and_pullback(monkeypatch):
 
         return noted
 
+    kept.forget()
     monkeypatch.setattr(blocks.Handover, "give", note(blocks.Handover.give))
     monkeypatch.setattr(blocks.Handover, "take", note(blocks.Handover.take))
     oracle = from_onnx(network(TAILS["average"]), threads=1)

@@ -1,0 +1,62 @@
+"""What was built for a model, kept for the next oracle of the same content and options.
+
+In this process alone: most of the time goes into ONNX Runtime's sessions, which cannot be stored.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from hashlib import sha256
+from threading import Lock
+from typing import Any, TypeVar
+
+import onnx
+
+from pertcore.adapters.onnx.select import Choice
+
+Made = TypeVar("Made")
+
+# Models, and bytes of all of them, that are kept; the one used longest ago goes first.
+MOST, MOST_BYTES = 8, 1 << 28
+
+_LOCK = Lock()
+_KEPT: OrderedDict[bytes, tuple[int, Any]] = OrderedDict()
+
+
+def kept(
+    model: onnx.ModelProto, choice: Choice, options: tuple[Any, ...], make: Callable[[], Made]
+) -> Made:
+    """What `make()` gave the last time for this model, choice and `options`, or gives now.
+
+    An error is raised anew every time.
+    """
+    content = model.SerializeToString(deterministic=True)
+    size, key = len(content), _key(content, choice, options)
+    with _LOCK:
+        if key in _KEPT:
+            _KEPT.move_to_end(key)
+            return _KEPT[key][1]  # type: ignore[no-any-return]
+    made = make()
+    with _LOCK:
+        _KEPT[key] = size, made
+        while len(_KEPT) > MOST or sum(size for size, _ in _KEPT.values()) > MOST_BYTES:
+            _KEPT.popitem(last=False)
+    return made
+
+
+def forget() -> None:
+    """Keeps nothing any more."""
+    with _LOCK:
+        _KEPT.clear()
+
+
+def _key(content: bytes, choice: Choice, options: tuple[Any, ...]) -> bytes:
+    found = sha256(content)
+    dims = [str(dim) for dim in choice.dims]
+    named = (choice.input, dims, choice.dtype.str, choice.output, options)
+    found.update(repr(named).encode())
+    for name, array in sorted(choice.freeze.items()):
+        found.update(repr((name, array.dtype.str, array.shape)).encode())
+        found.update(array.tobytes())
+    return found.digest()
