@@ -112,7 +112,7 @@ def _restamped(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _aligned(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Broadcasting at an `axis`, as before opset 7, written as an Unsqueeze.
+    """Broadcasting at an `axis`, or of slopes by channel, as before opset 7, as an Unsqueeze.
 
     ONNX's converter appends one axis too many there.
     """
@@ -123,6 +123,7 @@ def _aligned(model: onnx.ModelProto) -> onnx.ModelProto:
     typed = [*inferred.input, *inferred.value_info, *inferred.output]
     ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in typed}
     ranks.update({tensor.name: len(tensor.dims) for tensor in inferred.initializer})
+    single = {tensor.name for tensor in inferred.initializer if list(tensor.dims) in ([], [1])}
     made = onnx.ModelProto()
     made.CopyFrom(model)
     nodes = list(made.graph.node)
@@ -130,6 +131,9 @@ def _aligned(model: onnx.ModelProto) -> onnx.ModelProto:
     for node in nodes:
         axis = next((a for a in node.attribute if a.name == "axis"), None)
         broadcasts = any(a.name == "broadcast" and a.i for a in node.attribute)
+        if node.op_type == "PRelu" and node.input[1] not in single:  # a slope for every channel
+            axis, broadcasts = onnx.helper.make_attribute("axis", 1), True
+            node.attribute.append(axis)
         if broadcasts and axis is not None:
             first, second = (ranks.get(name) for name in node.input)
             if first is None or second is None:
