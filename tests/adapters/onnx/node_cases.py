@@ -1,8 +1,9 @@
 """ONNX's backend node tests as tests of derivatives: one float32 input moves, or all of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,30 @@ def cases(every=False):
     return found
 
 
+@cache
+def network_cases():
+    """The tests of whole models and of modules that PyTorch exported, which lie in files."""
+    found = []
+    for kind in ("simple", "pytorch-converted", "pytorch-operator"):
+        for test in load_model_tests(kind=kind):
+            model = test.model or onnx.load(Path(test.model_dir) / "model.onnx")
+            values = [*model.graph.input, *model.graph.output]
+            if all(value.type.WhichOneof("value") == "tensor_type" for value in values):
+                sets = test.data_sets or [[stored(test, what) for what in ("input", "output")]]
+                case = frozen(replace(test, model=model, data_sets=sets), every=False)
+                found += [case] if case is not None else []
+    return found
+
+
+def stored(test, what):
+    """The inputs or outputs of a test's first set of data."""
+    folder = Path(test.model_dir) / "test_data_set_0"
+    count = len(list(folder.glob(f"{what}_*.pb")))
+    return [
+        numpy_helper.to_array(onnx.load_tensor(folder / f"{what}_{i}.pb")) for i in range(count)
+    ]
+
+
 def frozen(test, every):
     """The test's model with its inputs turned into weights, but for the float32 ones that move."""
     given, expected = (list(part) for part in test.data_sets[0])
@@ -82,7 +107,8 @@ def frozen(test, every):
     moving = [i for i in floats if given[i].size and flows(test.model, i)] if every else floats[:1]
     if every and len(moving) < 2:
         return None
-    inputs = list(model.graph.input)
+    weights = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in weights]
     del model.graph.input[:]
     for i, (value, array) in enumerate(zip(inputs, given, strict=True)):
         if i in moving:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pertcore.adapters.onnx import registry
-from tests.adapters.onnx.node_cases import Case, cases, check
+from tests.adapters.onnx.node_cases import Case, cases, check, network_cases
 
 FULL = bool(os.environ.get("PERTCORE_FULL"))
 SAMPLE = 300
@@ -36,6 +36,9 @@ NOT_RUN = (
     "test_pow_types_float32_uint32",
     "test_pow_types_float32_uint64",
 )
+# The values that their data lead to are no numbers.
+NAN = ("test_operator_pow", "test_operator_sqrt")
+PASSED_NETWORKS = 115
 NOT_DIFFERENTIABLE = ("identically zero", "does not depend")
 
 
@@ -90,6 +93,26 @@ def report(tally, others, every):
     lines = [f"  {count:4d} {reason}" for reason, count in others.most_common()]
     moving = "all float32 inputs" if every else "the first float32 input"
     return "\n".join(["", f"ONNX node tests, {moving}: {counts}", *lines, ""])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_no_network_case_has_a_wrong_derivative(capsys):
+    tally, wrong = Counter(), []
+    for case in network_cases() if FULL else network_cases()[::5]:
+        outcome = check(case)
+        kind = kind_of(case, outcome)
+        if kind == "refused" and "training::Gradient" in outcome.reason:
+            kind = "not run"
+        if kind == "failed" and case.name in NAN:
+            kind = "no numbers"
+        tally[kind] += 1
+        if kind not in ("passed", "zero", "not run", "no numbers"):
+            wrong.append(f"{case.name}: {kind} {outcome.reason}")
+    with capsys.disabled():
+        counts = ", ".join(f"{count} {kind}" for kind, count in tally.most_common())
+        sys.stdout.write(f"\nONNX model tests, the first float32 input: {counts}\n")
+    assert wrong == []
+    assert tally["passed"] >= (PASSED_NETWORKS if FULL else 20)
 
 
 def test_exceptions_are_cases():
