@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from typing import Any, Literal
 import onnx
 from onnx import helper
 
+from pertcore.adapters.onnx import apart
 from pertcore.adapters.onnx.derive import Derivatives, Product
 from pertcore.adapters.onnx.export import export
 from pertcore.adapters.onnx.foreign import adopted, pruned, used
@@ -22,6 +24,7 @@ from pertcore.adapters.onnx.normalise import main_opset, normalise
 from pertcore.adapters.onnx.reemit import Primal, batch_name, input_dims, reemit
 from pertcore.adapters.onnx.select import free_inputs
 from pertcore.errors import CapabilityError, InputError, ModelError
+from pertcore.oracle import Array
 
 Mode = Literal["vjp", "jvp", "value_and_vjp"]
 MODES = ("vjp", "jvp", "value_and_vjp")
@@ -29,29 +32,46 @@ MODES = ("vjp", "jvp", "value_and_vjp")
 
 @dataclass(frozen=True)
 class DerivativeGraph:
-    """An ONNX model that computes derivatives; `inputs` and `outputs` are its names in order."""
+    """An ONNX model that computes derivatives; `inputs` and `outputs` are its names in order.
+
+    More than a gigabyte of weights lies in `weights`, apart from the model, and is saved beside it.
+    """
 
     model: onnx.ModelProto
     mode: Mode
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    weights: tuple[Array, ...] = ()
 
     def save(self, path: str | Path) -> Path:
-        """Writes the model, whole or not at all, and returns where."""
+        """Writes the model, whole or not at all, and returns where.
+
+        Weights that lie apart are written to a second file, named as the first and `.data`.
+        """
         target = Path(path)
-        content = self.model.SerializeToString()
+        model, data = self.model, target.with_name(f"{target.name}.data")
         try:
-            handle, temporary = tempfile.mkstemp(dir=target.parent, suffix=".onnx.part")
+            if self.weights:
+                with _part(data) as part:
+                    model = apart.beside(model, part, data.name)
+            with _part(target) as part:
+                part.write_bytes(model.SerializeToString())
         except OSError as error:
-            raise InputError(f"path={str(path)!r} cannot be written: {error.strerror}") from error
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            Path(temporary).replace(target)
-        except OSError as error:
-            Path(temporary).unlink(missing_ok=True)
             raise InputError(f"path={str(path)!r} cannot be written: {error.strerror}") from error
         return target
+
+
+@contextmanager
+def _part(target: Path) -> Iterator[Path]:
+    """A file to write to, which becomes `target` at the end or is gone."""
+    handle, name = tempfile.mkstemp(dir=target.parent, suffix=".onnx.part")
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def differentiate(
@@ -192,8 +212,13 @@ def _joined(
     doc = f"{mode} of an ONNX model, made by pertcore. {listed}."
     docs |= {name: docs.get(name, "input of the model") for name in primal.inputs}
     made = export(product.graph, nodes, inputs, outputs, doc=doc, docs=docs)
+    stubs = [tensor for tensor in made.graph.initializer if apart.is_apart(tensor)]
     try:
-        onnx.checker.check_model(made)
+        # ONNX's checker looks for the file of weights that are in none yet.
+        if not stubs:
+            onnx.checker.check_model(made)
     except onnx.checker.ValidationError as error:
         raise ModelError(f"the derivative graph is not valid ONNX: {error}") from error
-    return DerivativeGraph(made, mode, tuple(inputs), tuple(name for name, _ in outputs))
+    weights = tuple(map(apart.array_of, stubs))
+    names = tuple(name for name, _ in outputs)
+    return DerivativeGraph(made, mode, tuple(inputs), names, weights)

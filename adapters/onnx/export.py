@@ -9,10 +9,12 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from pertcore.adapters.onnx import apart
 from pertcore.adapters.onnx.graph import Graph
 from pertcore.adapters.onnx.nodes import Body, Node, Type, every_node, live_nodes
 from pertcore.adapters.onnx.registry import STRAIGHT
 from pertcore.adapters.onnx.symbolic import Poly
+from pertcore.oracle import Array
 
 IR_VERSION = 10
 PRODUCER = "pertcore"
@@ -96,6 +98,17 @@ def _given(
     return helper.make_value_info(name, type_proto(graph.types[value]), doc_string=text)
 
 
+def _weights(arrays: Mapping[str, Array]) -> list[onnx.TensorProto]:
+    """The constants; where they are many, large ones are stubs of arrays that the graph keeps."""
+    many = sum(array.nbytes for array in arrays.values()) > apart.MOST_INSIDE
+    return [
+        apart.stub(name, array)
+        if many and array.nbytes >= apart.LEAST_APART
+        else numpy_helper.from_array(array, name)
+        for name, array in arrays.items()
+    ]
+
+
 def export(
     graph: Graph,
     nodes: Sequence[Node],
@@ -129,7 +142,7 @@ def export(
         PRODUCER,
         [_given(graph, name, name, docs) for name in inputs],
         [_given(graph, name, value, docs) for name, value in outputs],
-        [numpy_helper.from_array(graph.constants[name], name) for name in used],
+        _weights({name: graph.constants[name] for name in used}),
         value_info=_sizes_lost(graph, kept, names),
     )
     domains = {node.domain for node in kept} - {"", STRAIGHT}

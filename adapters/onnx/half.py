@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from pertcore.adapters.onnx import apart
 from pertcore.adapters.onnx.inspection import inner_graphs, tensors
 from pertcore.adapters.onnx.select import HALF, SINGLE, Choice
 
@@ -38,7 +39,9 @@ def widened(model: onnx.ModelProto) -> onnx.ModelProto:
     made = onnx.ModelProto()
     made.CopyFrom(model)
     for tensor in tensors(made):
-        if tensor.data_type == NARROW:
+        if tensor.data_type == NARROW and apart.is_apart(tensor):
+            apart.spill(tensor, apart.array_of(tensor).astype(np.float32))
+        elif tensor.data_type == NARROW:
             wide = numpy_helper.to_array(tensor).astype(np.float32)
             tensor.CopyFrom(numpy_helper.from_array(wide, tensor.name))
     for attribute in _attributes(made):

@@ -9,6 +9,7 @@ from typing import Any
 import onnx
 from onnx import checker, helper, numpy_helper
 
+from pertcore.adapters.onnx.apart import is_apart
 from pertcore.errors import ModelError
 
 # Inner graphs inside inner graphs; nodes that the functions of a file may write out.
@@ -24,7 +25,7 @@ def inspect(model: onnx.ModelProto) -> None:
     _check_opsets(model)
     _check_functions(model)
     for tensor in tensors(model):
-        _check_tensor(tensor)
+        check_tensor(tensor)
     if not model.graph.output:
         raise ModelError("the model has no outputs: it may be cut off")
     _check_inputs(model.graph)
@@ -113,8 +114,11 @@ def _check_functions(model: onnx.ModelProto) -> None:
         raise ModelError("the functions of the model are nested too deep") from None
 
 
-def _check_tensor(tensor: onnx.TensorProto) -> None:
+def check_tensor(tensor: onnx.TensorProto) -> None:
+    """Raises ModelError unless the values fill the dimensions."""
     name = f"weights {tensor.name!r}"
+    if is_apart(tensor):
+        return
     if any(dim < 0 for dim in tensor.dims):
         raise ModelError(f"{name} have a negative dimension: {list(tensor.dims)}")
     try:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import onnx
 
+from pertcore.adapters.onnx.apart import any_apart
 from pertcore.adapters.onnx.select import Choice
 
 Made = TypeVar("Made")
@@ -29,8 +30,10 @@ def kept(
 ) -> Made:
     """What `make()` gave the last time for this model, choice and `options`, or gives now.
 
-    An error is raised anew every time.
+    An error is raised anew every time. Weights that lie apart are too many to be kept.
     """
+    if any_apart(model):
+        return make()
     content = model.SerializeToString(deterministic=True)
     size, key = len(content), _key(content, choice, options)
     with _LOCK:

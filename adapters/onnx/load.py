@@ -10,20 +10,19 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import external_data_helper, helper
 
-from pertcore.adapters.onnx.inspection import inspect, tensors
+from pertcore.adapters.onnx import apart
+from pertcore.adapters.onnx.inspection import check_tensor, inspect, tensors
 from pertcore.errors import InputError, ModelError
 
 
 def load(source: Any) -> onnx.ModelProto:
-    """The model with its weights inside.
+    """The model with its weights inside; more than a gigabyte of them lies apart (`apart`).
 
     Raises InputError for a missing file or another type, ModelError for text, truncated or
     incomplete models and for external data outside the model's own folder.
     """
     if isinstance(source, onnx.ModelProto):
-        model = onnx.ModelProto()
-        model.CopyFrom(source)
-        folder = None
+        model, folder = _copied(source), None
     elif isinstance(source, bytes | bytearray | memoryview):
         model, folder = _parse(bytes(source), "the bytes"), None
     elif isinstance(source, str | Path):
@@ -42,6 +41,17 @@ def load(source: Any) -> onnx.ModelProto:
     return model
 
 
+def _copied(source: onnx.ModelProto) -> onnx.ModelProto:
+    whole = [t for t in source.graph.initializer if t.data_location != apart.EXTERNAL]
+    if apart.large(whole):
+        for tensor in whole:
+            check_tensor(tensor)
+        return apart.lean(source)
+    model = onnx.ModelProto()
+    model.CopyFrom(source)
+    return model
+
+
 def _parse(content: bytes, name: str) -> onnx.ModelProto:
     model = onnx.ModelProto()
     try:
@@ -56,26 +66,36 @@ def _parse(content: bytes, name: str) -> onnx.ModelProto:
 
 
 def _take_in_external_data(model: onnx.ModelProto, folder: Path | None) -> None:
-    """Reads external weights, each from a plain file inside the model's folder."""
-    for tensor in tensors(model):
-        if not external_data_helper.uses_external_data(tensor):
-            continue
-        try:
-            info = external_data_helper.ExternalDataInfo(tensor)
-        except (ValueError, TypeError) as error:
-            raise ModelError(f"weights {tensor.name!r} cannot be read: {error}") from error
-        _check_place(tensor, info, folder)
-        try:
-            external_data_helper.load_external_data_for_tensor(tensor, str(folder))
-        except Exception as error:
-            raise ModelError(f"weights {tensor.name!r} cannot be read: {error}") from error
-        tensor.data_location = onnx.TensorProto.DEFAULT
-        del tensor.external_data[:]
+    """Reads external weights, each from a plain file inside the model's folder; many stay there."""
+    outside = [t for t in tensors(model) if external_data_helper.uses_external_data(t)]
+    own = sum(map(external_data_helper.uses_external_data, model.graph.initializer))
+    many = apart.large(outside)
+    for index, tensor in enumerate(outside):
+        if folder is not None or not apart.is_apart(tensor):
+            # The model's own come first, then those of inner graphs, which stay inside.
+            _take_in(tensor, folder, stays=many and index < own)
 
 
-def _check_place(tensor: onnx.TensorProto, info: Any, folder: Path | None) -> None:
-    """Raises ModelError unless the data are a plain file inside the model's own folder, and of
-    the size that the tensor needs."""
+def _take_in(tensor: onnx.TensorProto, folder: Path | None, *, stays: bool) -> None:
+    try:
+        info = external_data_helper.ExternalDataInfo(tensor)
+    except (ValueError, TypeError) as error:
+        raise ModelError(f"weights {tensor.name!r} cannot be read: {error}") from error
+    place = _checked_place(tensor, info, folder)
+    if stays and apart.size(tensor) >= apart.LEAST_APART:
+        apart.leave(tensor, place, info.offset or 0)
+        return
+    try:
+        external_data_helper.load_external_data_for_tensor(tensor, str(folder))
+    except Exception as error:
+        raise ModelError(f"weights {tensor.name!r} cannot be read: {error}") from error
+    tensor.data_location = onnx.TensorProto.DEFAULT
+    del tensor.external_data[:]
+
+
+def _checked_place(tensor: onnx.TensorProto, info: Any, folder: Path | None) -> Path:
+    """The file of the data. Raises ModelError unless it is a plain file inside the model's own
+    folder, and holds as much as the tensor needs."""
     name, location = f"weights {tensor.name!r}", info.location
     if folder is None:
         raise ModelError(f"{name} lie in {location!r} outside the model: give its path")
@@ -84,7 +104,8 @@ def _check_place(tensor: onnx.TensorProto, info: Any, folder: Path | None) -> No
         raise ModelError(f"{name} point to {location!r}, outside the model's folder: refused")
     if not place.is_file():
         raise ModelError(f"{name} are missing: no file {location!r}")
-    stored = place.stat().st_size - (info.offset or 0) if info.length is None else info.length
+    room = place.stat().st_size - (info.offset or 0)
+    stored = room if info.length is None else info.length
     whole = onnx.TensorProto.FLOAT <= tensor.data_type < onnx.TensorProto.FLOAT8E4M3FN
     size = helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize if whole else 1
     needed = math.prod(tensor.dims) * size
@@ -92,3 +113,6 @@ def _check_place(tensor: onnx.TensorProto, info: Any, folder: Path | None) -> No
         raise ModelError(
             f"{name} have {stored} bytes in {location!r}, {list(tensor.dims)} needs {needed}"
         )
+    if not 0 <= stored <= room or (info.offset or 0) < 0:
+        raise ModelError(f"{name} lie beyond the end of {location!r}")
+    return place

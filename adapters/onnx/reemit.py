@@ -13,6 +13,7 @@ from onnx import helper, numpy_helper
 
 from pertcore.adapters.onnx import expansion, lifting, quotients, registry
 from pertcore.adapters.onnx import foreign as foreign_operators
+from pertcore.adapters.onnx.apart import array_of
 from pertcore.adapters.onnx.bounds import blamed, check_turns
 from pertcore.adapters.onnx.control import traced
 from pertcore.adapters.onnx.graph import Graph
@@ -71,7 +72,7 @@ def reemit(
         values[name] = graph.constant(array)
     for tensor in model.graph.initializer:
         if tensor.name not in values:
-            values[tensor.name] = graph.constant(numpy_helper.to_array(tensor))
+            values[tensor.name] = graph.constant(array_of(tensor))
     for proto in model.graph.node:
         if any(name and name not in values for name in proto.input):
             continue  # It follows an output that is no number, such as the label of a class.
@@ -144,7 +145,7 @@ def _trace(proto: onnx.GraphProto, outer: dict[str, str]) -> Trace:
         given = [value.name for value in proto.input]
         values = outer | dict(zip(given, inputs, strict=True))
         for tensor in proto.initializer:
-            values[tensor.name] = graph.constant(numpy_helper.to_array(tensor))
+            values[tensor.name] = graph.constant(array_of(tensor))
         for node in proto.node:
             _emit(graph, node, values, lift=0)
         return [values[output.name] for output in proto.output]

@@ -13,7 +13,7 @@ import onnx
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as pybind
 
-from pertcore.adapters.onnx import blocks
+from pertcore.adapters.onnx import apart, blocks
 from pertcore.errors import BackendError, CapabilityError, ModelError, PertcoreWarning
 from pertcore.oracle import Array
 
@@ -81,6 +81,7 @@ def open_session(
 
     Raises ModelError where ONNX Runtime refuses the model, BackendError for a missing device.
     """
+    rewrite = None if apart.any_apart(model) else rewrite
     options = onnxruntime.SessionOptions()
     level = onnxruntime.GraphOptimizationLevel
     options.graph_optimization_level = level.ORT_DISABLE_ALL if rewrite else level.ORT_ENABLE_ALL
@@ -93,12 +94,14 @@ def open_session(
             f"providers={list(providers)}: {absent[0]} is not in this onnxruntime, which has "
             f"{onnxruntime.get_available_providers()}"
         )
+    held = apart.shared(model, options)
     try:
         model = rewrite(blocks.optimised(model)) if rewrite else model
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, list(providers))
     except Exception as error:
         _refuse_without_kernel(model, str(error))
         raise ModelError(f"ONNX Runtime refuses the model: {error}") from error
+    session.held = held
     if providers[0] not in session.get_providers():
         warnings.warn(
             f"{providers[0]} could not start; the model runs on {session.get_providers()[0]}",

@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from pertcore.adapters.onnx import build
+from pertcore.adapters.onnx import build, kept
 from pertcore.adapters.onnx.adapter import from_onnx
 from pertcore.adapters.onnx.differentiate import differentiate
 from pertcore.errors import CapabilityError
@@ -254,6 +254,8 @@ def test_lifting_that_would_be_silently_wrong_is_found_out(monkeypatch):
     np.testing.assert_allclose(*products, rtol=1e-4, atol=1e-5)
     # Unchecked, it would have the right shapes and the wrong values.
     monkeypatch.setattr(build, "_difference", lambda *_: "")
+    kept.forget()
     naive = from_onnx(net, threads=1)
     assert naive.batch == "lifted" and naive(x).shape == single.shape
     assert np.median(relative(naive(x), single)) > 1e-1
+    kept.forget()
