@@ -12,7 +12,8 @@ from pertcore.kernels.compiled.elements import strict
 from pertcore.kernels.compiled.vectors import add, add_4, dot, dot_4
 from pertcore.oracle import Array
 
-PIECE = 2048
+# Long enough that rows too long for the cache are read in streams; shorter rows are one piece.
+PIECE = 65536
 
 
 @strict
