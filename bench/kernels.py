@@ -3,7 +3,8 @@
 Run `python -m bench.kernels [--out FILE] [--only NAME ...]`. One thread; contestants alternate
 (A B A B ...), medians are printed. The limit is a copy of as many bytes as the kernel must move,
 over as much memory as it touches: `of copy` 1.0 means that the machine allows no more. `x plain`
-is the time of exact rounding over that of the same step in plain arithmetic.
+is the time of exact rounding over that of the same step in plain arithmetic. The kernels of the
+quadratic follow, at sizes of their own: `bench.quadratic`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ import numpy as np
 
 from bench.machine import copy_arrays, machine_facts
 from bench.plain_rounding import PLAIN
-from pertcore.kernels.catalogue import ROWS, Row, load
+from bench.quadratic import line as quadratic_line
+from bench.quadratic import measure_quadratic
+from pertcore.kernels.catalogue import DATA_ROWS, GEOMETRY, Row, load
 
 SIZES = ((64, 784), (256, 3072), (16, 150528))
 CASES = Path(__file__).parent.parent / "tests" / "kernels"
@@ -142,17 +145,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=None, help="write the figures as JSON")
     parser.add_argument("--rounds", type=int, default=11)
-    parser.add_argument("--only", nargs="*", default=None, help="names of kernels")
+    parser.add_argument("--only", nargs="*", default=None, help="names of kernels, or quadratic")
     arguments = parser.parse_args()
     rows = []
     facts = machine_facts()
     print(json.dumps(facts, indent=1))
-    for name, row in ROWS.items():
-        if arguments.only and name not in arguments.only:
+    for row in GEOMETRY + DATA_ROWS:
+        if arguments.only and row.name not in arguments.only:
             continue
         for n, d in SIZES:
             rows.append(measure(row, n, d, arguments.rounds))
             print(line(rows[-1]), flush=True)
+    if not arguments.only or "quadratic" in arguments.only:
+        for figures in measure_quadratic():
+            rows.append(figures)
+            print(quadratic_line(figures), flush=True)
     if arguments.out is not None:
         arguments.out.write_text(json.dumps({"machine": facts, "rows": rows}, indent=1) + "\n")
 

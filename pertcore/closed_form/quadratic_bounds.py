@@ -20,6 +20,8 @@ SETTLED = 1e-6
 SLACKS = (1e-5, 1e-3)
 """What is added to the estimate of the largest eigenvalue before the proof is tried."""
 UNIT = 2.0**-53
+PIECE = 8192
+"""Columns that are held in float64 at once."""
 
 
 def dual_weights(columns: Array, image: Array) -> Array:
@@ -59,7 +61,8 @@ def dual_bound(
         inside = gram if np.all(used) else gram[np.ix_(used, used)]
         theta = _proved_top(_framed(inside, weights), batch.shape[2])
     else:
-        theta = _proved_top(*_weighted_gram(batch[0][used].astype(np.float64), weights))
+        held = batch[0] if np.all(used) else batch[0][used]
+        theta = _proved_top(*_weighted_gram(held, weights))
     order = 1.0 if math.isinf(p) else (math.inf if p == 2 else p / (p - 2))
     size = float(row_norms(weights[None], order)[0])
     # The norm is a sum of n positive terms and a few roundings, each relative to at most UNIT.
@@ -84,12 +87,17 @@ def _framed(gram: Array, weights: Array) -> Array:
     return gram / roots[:, None] / roots
 
 
-def _weighted_gram(wide: Array, weights: Array) -> tuple[Array, int]:
+def _weighted_gram(columns: Array, weights: Array) -> tuple[Array, int]:
     """J diag(weights)^-1 J^T or, where smaller, its companion; and the terms an entry sums."""
-    if len(wide) <= wide.shape[1]:
-        return _framed(wide @ wide.T, weights), wide.shape[1]
-    frame = wide / np.sqrt(weights)[:, None]
-    return frame.T @ frame, len(wide)
+    d, width = columns.shape
+    if d <= width:
+        wide = columns.astype(np.float64)
+        return _framed(wide @ wide.T, weights), width
+    total = np.zeros((width, width))
+    for s in range(0, d, PIECE):
+        frame = columns[s : s + PIECE] / np.sqrt(weights[s : s + PIECE, None])
+        total += frame.T @ frame
+    return total, d
 
 
 def _proved_top(gram: Array, terms: int) -> float:

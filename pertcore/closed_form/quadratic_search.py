@@ -22,6 +22,8 @@ from pertcore.oracle import Array
 
 GRAM = 1536
 """Up to this many columns all starts share one Gram matrix, which costs as much as they do."""
+LARGE = 1 << 25
+"""Above this many entries every reading of J counts: a coarser relaxation, one start climbs."""
 DIRECTIONS = 6
 POLISHED = 4
 RANK = 8
@@ -66,7 +68,7 @@ def best_signs(
         ]
     )
     found = _climbed(one, starts) if gram is None else _searched(gram, starts, seed, kicks)
-    return one_opt(columns, found)
+    return one_opt(columns, found, max_sweeps=8 if one.size <= LARGE else 2)
 
 
 def certified_signs(columns: Array, *, seed: int = 0, **options: Any) -> tuple[Array, float, float]:
@@ -91,7 +93,8 @@ def certified_signs(columns: Array, *, seed: int = 0, **options: Any) -> tuple[A
 def _relaxed(columns: Array, rank: int, seed: int, gram: Array | None) -> tuple[Array, Array]:
     # Rows of the Gram matrix are read instead of columns, which pays while they are no longer.
     short = gram if len(columns) <= 2 * columns.shape[1] else None
-    return mixing(columns, rank=rank, sweeps=SWEEPS, keys=seed, gram=short)
+    rank, sweeps = (rank, SWEEPS) if columns.size <= LARGE else (min(rank, 4), SWEEPS // 2)
+    return mixing(columns, rank=rank, sweeps=sweeps, keys=seed, gram=short)
 
 
 def _leading(columns: Array, image: Array) -> Array:
@@ -122,6 +125,10 @@ def _searched(gram: Array, starts: Array, seed: int, kicks: int) -> Array:
 
 def _climbed(columns: Array, starts: Array) -> Array:
     images = (starts @ columns).astype(np.float64)
-    order = np.argsort(-(images * images).sum(axis=1), kind="stable")[:POLISHED]
-    ended = [one_opt(columns, sign_ascent(columns, starts[i])[0]) for i in order]
+    order = np.argsort(-(images * images).sum(axis=1), kind="stable")
+    polished, steps = (POLISHED, 50) if columns.size <= LARGE else (1, 2)
+    ended = [
+        one_opt(columns, sign_ascent(columns, starts[i], max_steps=steps)[0])
+        for i in order[:polished]
+    ]
     return max(ended, key=lambda pair: pair[1])[0]
