@@ -18,7 +18,7 @@ import pytest
 from pyarrow import parquet
 
 import pertcore
-from pertcore.adapters.onnx import registry
+from pertcore.adapters.onnx import kept, registry
 from pertcore.cli.app import main
 from pertcore.cli.arguments import OPTIONS, AttackArguments
 from pertcore.demo import CLASSIFIER, DATA, digits
@@ -249,6 +249,7 @@ def test_an_operator_without_a_rule_is_refused_or_approximated(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     pertcore.from_onnx(CLASSIFIER)
+    kept.forget()
     monkeypatch.delitem(registry.RULES, ("", "Conv"))
     assert main([*ATTACK, *BUDGET, "--limit", "4"]) == 1
     told = capfd.readouterr().err
