@@ -52,7 +52,7 @@ class Engine:
         self.input_shape: tuple[int, ...] = tuple(graph.types[input_name].shape[1:])  # type: ignore
         self.output_shape: tuple[int, ...] = tuple(graph.types[output_value].shape[1:])  # type: ignore
         self._plans: dict[tuple[str, bool], Product] = {}
-        self._sessions: dict[tuple[str, bool], Session] = {}
+        self._sessions: dict[tuple[str, bool], tuple[Session, Product]] = {}
         self.refusals: dict[str, str] = {}
         self.residuals = self._needed()
         self._handover = Handover()
@@ -107,14 +107,15 @@ class Engine:
 
     def product(self, kind: str, v: Array, residuals: dict[str, Any], *, many: bool) -> Array:
         """J^T v ("vjp") or J u ("jvp"); with `many`, v has a leading axis."""
-        plan = self.plan(kind, many=many)
-        if not set(plan.residuals) <= set(residuals):
-            # A rule that needs more of the model for many than for one: one after the other.
-            rows = [self.product(kind, row, residuals, many=False) for row in v]
-            return np.stack(rows)
-        session = self._sessions.get((kind, many))
-        if session is None:
-            session = self._sessions[kind, many] = self._open_product(plan)
+        found = self._sessions.get((kind, many))
+        if found is None:
+            plan = self.plan(kind, many=many)
+            if not set(plan.residuals) <= set(residuals):
+                # A rule that needs more of the model for many than for one: one after the other.
+                rows = [self.product(kind, row, residuals, many=False) for row in v]
+                return np.stack(rows)
+            found = self._sessions[kind, many] = self._open_product(plan), plan
+        session, plan = found
         feeds = {name: residuals[name] for name in plan.residuals}
         feeds[plan.seeds[0]] = place(v, self.providers)
         return session.run(feeds)[0].numpy()

@@ -13,6 +13,9 @@ from pertcore.adapters.onnx.registry import jvp, refusal, vjp
 from pertcore.adapters.onnx.symbolic import Poly
 from pertcore.adapters.onnx.windows import explicit_pads, spatial
 
+# Entries of a sample up to which fewer operators are faster than the blocked layout.
+FEW_ENTRIES = 2048
+
 
 @vjp("GlobalAveragePool")
 def global_average_vjp(op: Op, n: View, g: Tensor) -> list[Tensor | None]:
@@ -134,7 +137,8 @@ def _first_largest(op: Op, n: View) -> Tensor:
     codes = op.const(np.tile(code, repeats)[None, None])
     channels = n.x.shape[1]
     blocked = isinstance(channels, int) and channels % BLOCK == 0 and n.x.dtype == np.float32
-    if blocked and (high, wide) == (2, 2):
+    large = blocked and channels * n.x.shape[2] * n.x.shape[3] > FEW_ENTRIES
+    if large and (high, wide) == (2, 2):
         best = _code_of_four(n.of_model(), channels)  # type: ignore[arg-type]
     else:
         best = _code_by_maximum(n.of_model(), code, repeats)
