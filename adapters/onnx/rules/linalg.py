@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from string import ascii_letters
 from typing import Any
@@ -13,12 +14,25 @@ from pertcore.adapters.onnx.registry import jvp, lower, refusal, vjp
 
 # The cofactors take n^2 determinants of n - 1 rows.
 LARGEST_DETERMINANT = 16
+# Bytes of a constant above which no transposed copy of it is kept.
+LARGE = 1 << 26
 
 
 def _turned(op: Op, matrix: Tensor) -> Tensor:
     """The transpose of the last two axes of a value of the model."""
     last = list(range(matrix.rank))
     return op.Transpose(matrix, perm=[*last[:-2], last[-1], last[-2]])
+
+
+def _by_turned(op: Op, t: Tensor, matrix: Tensor) -> Tensor:
+    """t W^T. A large constant W is turned inside the product: its transpose would be a copy."""
+    held = matrix.value
+    if held is None or matrix.rank != 2 or held.nbytes <= LARGE:
+        return t @ _turned(op, matrix)
+    rows = math.prod(t.shape[:-1])
+    flat = t if t.rank == 2 else op.resized(t, [rows, t.shape[-1]])
+    made = op.Gemm(flat, matrix, transB=1)
+    return made if t.rank == 2 else op.resized(made, [*t.shape[:-1], matrix.shape[0]])
 
 
 def _turned_tangent(op: Op, t: Tensor, rank: int) -> Tensor:
@@ -33,7 +47,7 @@ def gemm_vjp(op: Op, n: View, g: Tensor) -> list[Tensor | None]:
     flip_a, flip_b = n.attr("transA", 0), n.attr("transB", 0)
     found: list[Tensor | None] = [None, None, None]
     if n.wants(0):
-        da = g @ (n.b if flip_b else _turned(op, n.b)) * alpha
+        da = (g @ n.b if flip_b else _by_turned(op, g, n.b)) * alpha
         found[0] = _turned_tangent(op, da, 2) if flip_a else da
     if n.wants(1):
         db = (n.a if flip_a else _turned(op, n.a)) @ g * alpha
@@ -52,7 +66,7 @@ def gemm_jvp(
     total: Tensor | None = None
     if ta is not None:
         ta = _turned_tangent(op, ta, 2) if flip_a else ta
-        total = ta @ (_turned(op, n.b) if flip_b else n.b) * alpha
+        total = (_by_turned(op, ta, n.b) if flip_b else ta @ n.b) * alpha
     if tb is not None:
         tb = _turned_tangent(op, tb, 2) if flip_b else tb
         term = (_turned(op, n.a) if flip_a else n.a) @ tb * alpha
@@ -74,7 +88,7 @@ def matmul_vjp(op: Op, n: View, g: Tensor) -> list[Tensor | None]:
     g = op.reshape(g, full)
     found: list[Tensor | None] = [None, None]
     if n.wants(0):
-        da = op.sum_to(g @ _turned(op, op.resized(n.b, b_columns)), a_rows)
+        da = op.sum_to(_by_turned(op, g, op.resized(n.b, b_columns)), a_rows)
         found[0] = op.reshape(da, n.a.shape)
     if n.wants(1):
         db = op.sum_to(_turned(op, op.resized(n.a, a_rows)) @ g, b_columns)

@@ -18,6 +18,7 @@ from pertcore.adapters.onnx import apart, kept
 from pertcore.adapters.onnx.adapter import from_onnx
 from pertcore.adapters.onnx.differentiate import differentiate
 from pertcore.adapters.onnx.load import load
+from pertcore.adapters.onnx.rules import linalg
 from pertcore.errors import ModelError
 from tests.adapters.onnx.judging import judge
 from tests.adapters.onnx.models import model, small_net, value, weight
@@ -204,3 +205,23 @@ def test_more_than_two_gigabytes(kind, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 10 * 2**30
+
+
+@pytest.mark.parametrize("op", ["MatMul", "Gemm"])
+def test_a_large_matrix_is_never_copied_turned(op, monkeypatch):
+    monkeypatch.setattr(linalg, "LARGE", 64)
+    kept.forget()
+    w = RNG.standard_normal((5, 7)).astype(np.float32)
+    node = helper.make_node(op, ["x", "w"], ["y"])
+    shape = ["N", 5] if op == "Gemm" else ["N", 3, 5]
+    net = model([node], [value("x", shape)], [value("y", [*shape[:-1], 7])], [weight("w", w)])
+    oracle = from_onnx(net, threads=1)
+    for many in (False, True):
+        nodes = oracle._engine.plan("vjp", many=many).nodes
+        assert "Transpose" not in {node.op for node in nodes}
+        assert all(array.shape != (7, 5) for array in oracle._engine.graph.constants.values())
+    x = RNG.standard_normal((4, *oracle.input_shape)).astype(np.float32)
+    judge(oracle, x)
+    v = RNG.standard_normal((2, 4, *oracle.output_shape)).astype(np.float32)
+    np.testing.assert_allclose(oracle.linearize(x).vjp(v), v @ w.T, rtol=1e-4, atol=1e-5)
+    kept.forget()
