@@ -65,11 +65,10 @@ def build(
     remarks = (f"the graphs need opset {opset}",) if opset > 18 else ()
 
     def engine(dims: Sequence[int | Poly], *, lift: int) -> Engine:
-        shapes = {choice.input: dims}
         primal = reemit(
             normal,
             opset,
-            shapes,
+            {choice.input: dims},
             freeze=choice.freeze,
             lift=lift,
             straight=straight,
