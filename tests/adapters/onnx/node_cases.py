@@ -1,4 +1,4 @@
-"""ONNX's backend node tests as tests of derivatives: one float32 input moves, or all of them."""
+"""ONNX's backend node tests as tests of derivatives: one float input moves, or all of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 from onnx.backend.test.loader import load_model_tests
 
 import pertcore.adapters.onnx.rules  # noqa: F401  fills the registry
@@ -29,7 +29,7 @@ FIXED = ("Upsample",)
 
 @dataclass(frozen=True)
 class Case:
-    """A model with free inputs x, the point of the test, its float32 outputs as expected."""
+    """A model with free inputs x, the point of the test, its outputs of that type as expected."""
 
     name: str
     model: onnx.ModelProto
@@ -58,14 +58,14 @@ class Outcome:
 
 
 @cache
-def cases(every=False):
-    """The tests with a float32 input and a float32 output, all of their values plain tensors; with
-    `every`, all float32 inputs move, of which there must be two."""
+def cases(moving="one", dtype=np.float32):
+    """The tests with an input and an output of a type, all of their values plain tensors. The first
+    such input moves, or "all" of them, of which there must be two."""
     found = []
     for test in load_model_tests(kind="node"):
         values = [*test.model.graph.input, *test.model.graph.output]
         if all(value.type.WhichOneof("value") == "tensor_type" for value in values):
-            case = frozen(test, every)
+            case = frozen(test, moving == "all", dtype)
             found += [case] if case is not None else []
     return found
 
@@ -80,7 +80,7 @@ def network_cases():
             values = [*model.graph.input, *model.graph.output]
             if all(value.type.WhichOneof("value") == "tensor_type" for value in values):
                 sets = test.data_sets or [[stored(test, what) for what in ("input", "output")]]
-                case = frozen(replace(test, model=model, data_sets=sets), every=False)
+                case = frozen(replace(test, model=model, data_sets=sets))
                 found += [case] if case is not None else []
     return found
 
@@ -94,14 +94,16 @@ def stored(test, what):
     ]
 
 
-def frozen(test, every):
-    """The test's model with its inputs turned into weights, but for the float32 ones that move."""
+def frozen(test, every=False, dtype=np.float32):
+    """The test's model with its inputs turned into weights, but for those that move."""
     given, expected = (list(part) for part in test.data_sets[0])
     model = onnx.ModelProto()
     model.CopyFrom(test.model)
     model.ir_version = max(model.ir_version, 4)  # where initialisers need not be inputs
-    floats = [i for i, a in enumerate(given) if getattr(a, "dtype", None) == np.float32]
-    outputs = [i for i, v in enumerate(model.graph.output) if v.type.tensor_type.elem_type == 1]
+    floats = [i for i, a in enumerate(given) if getattr(a, "dtype", None) == dtype]
+    element = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    elements = [value.type.tensor_type.elem_type for value in model.graph.output]
+    outputs = [i for i, made in enumerate(elements) if made == element]
     if not floats or not outputs or not given[floats[0]].size:
         return None
     moving = [i for i in floats if given[i].size and flows(test.model, i)] if every else floats[:1]
@@ -153,7 +155,7 @@ def moved(point):
     rng = np.random.default_rng(1)
     sizes = [max(largest(x), 1e-3) for x in point]
     return tuple(
-        (x + JITTER * size * (0.1 + rng.random(x.shape))).astype(np.float32)
+        (x + JITTER * size * (0.1 + rng.random(x.shape))).astype(x.dtype)
         for x, size in zip(point, sizes, strict=True)
     )
 
@@ -204,8 +206,8 @@ class Derived:
         """What is wrong at a point, in a few words; empty where nothing is."""
         values = self.value(point)
         rng = np.random.default_rng(0)
-        u = [rng.standard_normal(x.shape).astype(np.float32) for x in point]
-        v = [rng.standard_normal(y.shape).astype(np.float32) for y in values]
+        u = [rng.standard_normal(x.shape).astype(x.dtype) for x in point]
+        v = [rng.standard_normal(y.shape).astype(y.dtype) for y in values]
         pulled, pushed = self.product("vjp", point, v), self.product("jvp", point, u)
         if not all(np.isfinite(made).all() for made in (*pulled, *pushed)):
             return "infinite: a derivative is no number"
@@ -277,7 +279,7 @@ def total(function, first, second):
 
 
 def along(point, direction, step):
-    return tuple((x + step * u).astype(np.float32) for x, u in zip(point, direction, strict=True))
+    return tuple((x + step * u).astype(x.dtype) for x, u in zip(point, direction, strict=True))
 
 
 def alike(a, b):
