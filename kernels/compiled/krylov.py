@@ -1,7 +1,8 @@
 """Vector work of Krylov methods, in Numba.
 
 Both removals need three readings of the basis, not four: a piece of the once cleaned vector is
-multiplied with the basis while that piece of the basis is still in the cache.
+multiplied with the basis while that piece of the basis is still in the cache. The third is left
+out where it would change the vector by no more than its rounding.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from pertcore.kernels.compiled.elements import strict
-from pertcore.kernels.compiled.vectors import add, add_4, dot, dot_4
+from pertcore.kernels.compiled.vectors import add, add_4, dot, dot_4, wide_square
 from pertcore.oracle import Array
 
 # Long enough that rows too long for the cache are read in streams; shorter rows are one piece.
@@ -19,7 +20,7 @@ PIECE = 65536
 @strict
 def reorthogonalise(basis: Array, counts: Array, w: Array, out: Array) -> None:
     first, second = np.zeros(basis.shape[1]), np.zeros(basis.shape[1])
-    d = w.shape[1]
+    d, ulp = w.shape[1], np.finfo(w.dtype).eps
     for k in range(basis.shape[0]):
         count, rest = counts[k], out[k]
         v = basis[k, :count]
@@ -31,6 +32,8 @@ def reorthogonalise(basis: Array, counts: Array, w: Array, out: Array) -> None:
         for s in range(0, d, PIECE):
             _remove(v, first, s, min(s + PIECE, d), rest)
             _multiply(v, rest, s, min(s + PIECE, d), second)
+        if wide_square(second[:count]) <= (2 * ulp) ** 2 * wide_square(rest):
+            continue
         for s in range(0, d, PIECE):
             _remove(v, second, s, min(s + PIECE, d), rest)
 
