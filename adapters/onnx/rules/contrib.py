@@ -100,7 +100,11 @@ def _gelu(op: Op, x: Tensor) -> Tensor:
 def fast_gelu(op: Op, n: View) -> Tensor:
     """x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2."""
     bias = n.input(1)
-    x = n.x if bias is None else n.x + bias
+    return tanh_gelu(op, n.x if bias is None else n.x + bias)
+
+
+def tanh_gelu(op: Op, x: Tensor) -> Tensor:
+    """The approximation of x Phi(x) by tanh."""
     inner = op.Tanh((x + x * x * x * CUBIC) * SQRT_2_OVER_PI)
     return x * ((inner + 1.0) * 0.5)
 

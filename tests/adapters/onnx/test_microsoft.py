@@ -76,7 +76,65 @@ GROUPED = [
     grouped(*CACHE, seen=7, total=8, packed=True, local_window_size=3),
     grouped(*CACHE, seen=7, total=8, bias=(None, numbers(1, 1, 3, 8))),
 ]
+
+
+def experts(*more, inter=5, fused=1, third=False, **attrs):
+    """Three experts, two of which answer, for four tokens of width 4."""
+    scores = numbers(4, 3)
+    w1, w2 = numbers(3, inter * fused, 4), numbers(3, 4, inter)
+    biases = (numbers(3, inter * fused), numbers(3, 4))
+    given = (X, scores, w1, biases[0], w2, biases[1])
+    given += (numbers(3, inter, 4), numbers(3, inter)) if third else ()
+    return own("MoE", *given, **{"k": 2, "n": 1, "shape": (4, 4), **attrs})
+
+
+def streaming(rule, *, queries=2, heads=2, decay=0, beta=0, past=False, **attrs):
+    """Keys of width 2 and values of width 3, four steps."""
+    given = [X, numbers(1, 4, heads * 2) / 2, numbers(1, 4, heads * 3)]
+    given.append(numbers(1, heads, 2, 3) if past else None)
+    given.append(-np.abs(numbers(1, 4, decay)) if decay else None)
+    given.append(RNG.random((1, 4, beta), np.float32) if beta else None)
+    sizes = {"q_num_heads": queries, "kv_num_heads": heads, "update_rule": rule, "outputs": 2}
+    return own("LinearAttention", *given, n=1, shape=(4, queries * 2), **sizes, **attrs)
+
+
+EXPERTS = [
+    *[experts(activation_type=kind) for kind in ("relu", "gelu", "silu", "identity")],
+    experts(normalize_routing_weights=1, activation_type="silu"),
+    experts(activation_type="swiglu", fused=2, swiglu_fusion=1, activation_beta=1.0),
+    experts(activation_type="swiglu", fused=2, swiglu_fusion=1, swiglu_limit=2.0),
+]
+STREAMS = [
+    streaming("linear"),
+    streaming("gated", decay=4, past=True, scale=0.3),
+    streaming("gated", decay=2, queries=4),
+    streaming("delta", beta=2),
+    streaming("gated_delta", decay=2, beta=2, past=True),
+    streaming("gated_delta", decay=2, beta=2, queries=1),
+]
 ROWS = [
+    *EXPERTS,
+    *STREAMS,
+    own(
+        "LinearAttention",
+        *(X, X, X),
+        q_num_heads=2,
+        kv_num_heads=2,
+        update_rule="linear",
+        outputs=2,
+        shape=(4, 6),
+    ),
+    own(
+        "LinearAttention",
+        *(numbers(1, 4, 4), X, X),
+        q_num_heads=2,
+        kv_num_heads=2,
+        n=1,
+        update_rule="linear",
+        outputs=2,
+        output="y1",
+        shape=(4, 4),
+    ),
     own("Trilu", shape=(3, 4)),
     own("Trilu", X, np.array(1), upper=0, shape=(3, 4)),
     own("ExpandDims", X, np.array(1, np.int32)),

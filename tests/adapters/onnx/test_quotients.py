@@ -124,15 +124,6 @@ UNRULED = {
         kernel_shape=[2, 2],
         strides=[2, 2],
     ),
-    "experts": unruled(
-        "MoE",
-        ["t", 0, 1, "", 2],
-        (4,),
-        [np.zeros((1, 3), np.float32), numbers(3, 5, 4), numbers(3, 4, 5)],
-        batch=1,
-        activation_type="silu",
-        k=2,
-    ),
 }
 
 
