@@ -75,6 +75,11 @@ class NormalizedOracle:
         return tuple(getattr(self.inner, "notes", ()))
 
     @property
+    def outputs(self) -> dict[str, Any]:
+        """Where several outputs lie in the one that is attacked; empty for a single output."""
+        return dict(getattr(self.inner, "outputs", {}))
+
+    @property
     def ensemble_size(self) -> int | None:
         """How many members speak in one output, None for one model."""
         return getattr(self.inner, "ensemble_size", None)

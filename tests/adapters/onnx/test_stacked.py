@@ -94,3 +94,13 @@ def test_an_attack_raises_the_weighted_error():
 def test_a_wrong_choice_is_named(output, weights, words):
     with pytest.raises(InputError, match=words):
         pc.from_onnx(model(), output=output, weights=weights)
+
+
+def test_a_wrapper_keeps_the_places_and_the_task():
+    inner = pc.from_onnx(model(), output=["a", "b"], threads=1)
+    oracle = pc.normalized(inner, 0.5, 2.0)
+    assert oracle.outputs == inner.outputs and pc.normalized(pc.from_onnx(
+        model(), output="a", threads=1), 0.5, 2.0).outputs == {}  # fmt: skip
+    with pytest.warns(pc.PertcoreWarning, match="attacked as regression"):
+        result = pc.attack(oracle, samples(), eps=0.1, deterministic=True)
+    assert result.task == "regression" and result.success.all()
