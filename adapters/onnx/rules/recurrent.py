@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pertcore.adapters.onnx.op import Op, Tensor, View
 from pertcore.adapters.onnx.registry import lower, refusal
+from pertcore.errors import CapabilityError
 
 Activation = Callable[[Op, Tensor], Tensor]
-PLAIN = ("Sigmoid", "Tanh", "Relu", "Softsign", "Softplus", "Elu", "LeakyRelu", "HardSigmoid")
 
 
 @dataclass(frozen=True)
@@ -171,20 +172,52 @@ def _initial(op: Op, n: View, index: int, x: Tensor, place: int) -> Tensor:
 
 
 def _activations(n: View, cell: Cell, place: int) -> list[Activation]:
+    """Those of one direction; each takes its parameters from the lists for all, in order."""
     count = len(cell.activations)
-    given: Any = n.attr("activations") or cell.activations * (place + 1)
-    names = {name.lower(): name for name in PLAIN}
-    picked = [names.get(name.lower()) for name in given[place * count : (place + 1) * count]]
-    limit = n.attr("clip", 0.0)
-    if None in picked or n.attr("activation_alpha") or n.attr("activation_beta"):
-        raise refusal(n, 0)
+    given = [name.lower() for name in n.attr("activations") or cell.activations * (place + 1)]
+    alphas, betas = (iter(n.attr(f"activation_{k}") or ()) for k in ("alpha", "beta"))
+    limit, found = n.attr("clip", 0.0), []
+    for name in given:
+        if name not in ACTIVATIONS:
+            raise CapabilityError(
+                f"{n.kind} {n.node.label!r}: no derivative rule for its activation {name!r}, only "
+                f"for {', '.join(ACTIVATIONS)}"
+            )
+        write, *defaults = ACTIVATIONS[name]
+        numbers = [next(k, d) for k, d in zip((alphas, betas), defaults, strict=False)]
+        found.append(_limited(partial(write, numbers), limit))
+    return found[place * count : (place + 1) * count]
 
-    def wrapped(name: str) -> Activation:
-        def apply(op: Op, t: Tensor) -> Tensor:
-            if limit:
-                t = op.Clip(t, op.const(-limit, t.dtype), op.const(limit, t.dtype))
-            return getattr(op, name)(t)
 
-        return apply
+def _limited(activation: Activation, limit: float) -> Activation:
+    def apply(op: Op, t: Tensor) -> Tensor:
+        low, high = op.const(-limit, t.dtype), op.const(limit, t.dtype)
+        return activation(op, op.Clip(t, low, high))
 
-    return [wrapped(name) for name in picked if name is not None]
+    return apply if limit else activation
+
+
+def _named(kind: str, *names: str) -> Callable[[Sequence[float], Op, Tensor], Tensor]:
+    """The operator of that name with its attributes."""
+
+    def write(numbers: Sequence[float], op: Op, t: Tensor) -> Tensor:
+        made: Tensor = getattr(op, kind)(t, **dict(zip(names, numbers, strict=True)))
+        return made
+
+    return write
+
+
+# How each activation is written, then the parameters it has where none are given.
+ACTIVATIONS: dict[str, tuple[Any, ...]] = {
+    "sigmoid": (_named("Sigmoid"),),
+    "tanh": (_named("Tanh"),),
+    "relu": (_named("Relu"),),
+    "softsign": (_named("Softsign"),),
+    "softplus": (_named("Softplus"),),
+    "elu": (_named("Elu", "alpha"), 1.0),
+    "leakyrelu": (_named("LeakyRelu", "alpha"), 0.01),
+    "thresholdedrelu": (_named("ThresholdedRelu", "alpha"), 1.0),
+    "hardsigmoid": (_named("HardSigmoid", "alpha", "beta"), 0.2, 0.5),
+    "affine": (lambda k, _, t: t * k[0] + k[1], 1.0, 0.0),
+    "scaledtanh": (lambda k, op, t: op.Tanh(t * k[1]) * k[0], 1.0, 1.0),
+}

@@ -5,7 +5,7 @@ import pytest
 from onnx import helper
 
 from pertcore.adapters.onnx.adapter import from_onnx
-from pertcore.errors import CapabilityError
+from pertcore.errors import CapabilityError, ModelError
 from pertcore.testing import assert_oracle
 from tests.adapters.onnx.models import model, value, weight
 
@@ -58,6 +58,7 @@ CASES = {
     "lstm-all": recurrent("LSTM", initial=True, peepholes=True, direction="bidirectional"),
     "lstm-lengths": recurrent("LSTM", lengths=[4, 2, 3], direction="bidirectional"),
     "lstm-clip": recurrent("LSTM", clip=0.5),
+    "lstm-coupled": recurrent("LSTM", input_forget=1),
 }
 
 
@@ -69,7 +70,38 @@ def test_the_promises_hold(name):
     assert_oracle(oracle, x)
 
 
-def test_an_activation_with_parameters_is_refused():
-    odd = recurrent("RNN", activations=["Affine"], activation_alpha=[2.0])
-    with pytest.raises(CapabilityError, match="RNN"):
+@pytest.mark.parametrize(
+    "name, alphas, betas",
+    [
+        ("Affine", [0.6], [0.2]),
+        ("ScaledTanh", [1.3], [0.7]),
+        ("HardSigmoid", [0.3], [0.4]),
+        ("LeakyRelu", [0.2], []),
+        ("ThresholdedRelu", [0.1], []),
+        ("Elu", [0.7], []),
+        ("Softsign", [], []),
+        ("Softplus", [], []),
+    ],
+)
+def test_activations_with_parameters(name, alphas, betas):
+    attrs = {"activation_alpha": alphas} if alphas else {}
+    attrs |= {"activation_beta": betas} if betas else {}
+    oracle = from_onnx(recurrent("RNN", activations=[name], **attrs), threads=1)
+    x = numbers(2, STEPS, BATCH, SIZE)
+    np.testing.assert_allclose(oracle.linearize(x).value, oracle._user(x), rtol=1e-4, atol=1e-5)
+    assert_oracle(oracle, x)
+
+
+def test_parameters_go_to_the_activations_that_take_them():
+    names = ["LeakyRelu", "Tanh", "Sigmoid", "HardSigmoid", "Relu", "Elu"]
+    attrs = {"activation_alpha": [0.1, 0.3, 0.8], "activation_beta": [0.4]}
+    made = recurrent("LSTM", direction="bidirectional", activations=names, **attrs)
+    oracle = from_onnx(made, threads=1)
+    x = numbers(2, STEPS, BATCH, SIZE)
+    np.testing.assert_allclose(oracle.linearize(x).value, oracle._user(x), rtol=1e-4, atol=1e-5)
+
+
+def test_an_unknown_activation_is_refused():
+    odd = recurrent("RNN", activations=["Cubic"])
+    with pytest.raises((CapabilityError, ModelError), match=r"RNN .*cubic|Cubic"):
         from_onnx(odd)
