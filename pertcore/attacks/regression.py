@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,13 +11,13 @@ import numpy as np
 from pertcore.attacks.registry import register
 from pertcore.attacks.starts import on_sphere
 from pertcore.closed_form import exact, sampling, steps
+from pertcore.closed_form.norms import row_norms
 from pertcore.oracle import Array, Linearization
 from pertcore.result import Certificate, Status
 from pertcore.solvers import quadratic as quadratic_problem
 from pertcore.solvers.climbing import BACKWARD, FORWARD, climb
 from pertcore.solvers.columns import MAX_MEMORY, parse_memory
 from pertcore.solvers.descent import DRAWS_PER_RESTART, restarted
-from pertcore.solvers.lanczos import singular
 from pertcore.solvers.problem import Problem
 from pertcore.solvers.products import Products
 from pertcore.solvers.quadratic import Maximum, Question, best_subset, largest
@@ -25,10 +26,12 @@ Ended = tuple[Array, Array]
 Certified = tuple[Array, Array, Certificate]
 Loss = str | Callable[..., Any]
 
-# A start from the singular vectors takes a quarter of the units, at most this many pairs.
-MOST_PAIRS = 4
-# The draw of the random vector that Lanczos starts from.
+# With fewer units than LEAST the start is random; else one unit in PER_TURN multiplies it by
+# J^T J.
+LEAST, PER_TURN = 4, 12
+# The draw of the random vector that is turned.
 START = DRAWS_PER_RESTART - 1
+TINY = np.float32(1e-30)
 
 
 @register("quadratic", regression=True)
@@ -96,56 +99,51 @@ def iterated_quadratic(
     problem: Problem, first: Linearization | None, *, loss: Loss | None = None,
     steps: int = 12, restarts: int = 1,
 ) -> Ended:  # fmt: skip
-    """(11) linearised anew at every step, from the top singular vector; regression's strongest.
+    """(11) linearised anew at every step, begun along J^T J r both ways; regression's strongest.
 
-    `steps` counts units, a forward and a backward run of a sample each, all included. A quarter
-    of them finds the top singular vector of J at x, whose two signs are tried on the model; full
-    steps to the best point of the linearised problem inside ball and box follow, and the best
-    point seen is kept. Restarts begin at random points and have as many units each.
+    `steps` counts units, a forward and a backward run of a sample each, all included. A few of
+    them turn a random r toward the top singular vector of J at x; both signs are tried on the
+    model. Full steps to the best point of the linearised problem inside ball and box follow,
+    halved where the model is not as linear as that. Restarts begin at random points and have as
+    many units each.
     """
     chosen = loss or problem.goal.loss
 
     def once(part: Problem, restart: int) -> Ended:
-        if restart or not _pairs(steps):
-            start = on_sphere(part, restart)[None]
-            return climb(part, start, loss=chosen, units=steps - (0 if restart else FORWARD))
-        lin = part.linearize(part.x) if first is None else first
-        starts, spent = _singular_starts(part, lin, chosen, _pairs(steps))
-        return climb(part, starts, loss=chosen, units=steps - FORWARD - spent)
+        begun = 0.0 if restart else FORWARD
+        if restart or steps < LEAST:
+            starts, spent = on_sphere(part, restart)[None], begun
+        else:
+            lin = part.linearize(part.x) if first is None else first
+            starts, spent = _turned_starts(part, lin, chosen, max(1, steps // PER_TURN))
+            spent += begun
+        return climb(part, starts, loss=chosen, units=steps, spent=spent)
 
     return restarted(problem, once, restarts)
 
 
-def _pairs(units: int) -> int:
-    return min(MOST_PAIRS, units // 4)
-
-
-def _singular_starts(
-    problem: Problem, lin: Linearization, loss: Loss, pairs: int
+def _turned_starts(
+    problem: Problem, lin: Linearization, loss: Loss, turns: int
 ) -> tuple[Array, float]:
-    """Two starts (2, n, d): the top right singular vector both ways, and the units they cost.
+    """Two starts (2, n, d) along a power of J^T J times a random vector, and the units they cost.
 
-    With labels the residual at x says which way, and the other start follows the gradient there.
+    Without labels they are the two signs; with labels the residual at x says which sign, and the
+    other start follows the gradient there.
     """
     products = Products.at(problem.oracle, lin, problem.free)
-    noise = sampling.random_on_sphere(
+    turned = sampling.random_on_sphere(
         problem.keys, START, np.ones(len(problem)), 2.0, problem.x.shape[1], problem.x.dtype
     )
-    found = singular(products, _free(problem, noise), tolerance=0, max_pairs=pairs)
-    top = found.right[:, 0]
-    directions = [top, -top]
-    spent = float(pairs)
+    for _ in range(turns):
+        image = products.push(turned)
+        turned = products.pull(image / np.maximum(row_norms(image, math.inf), TINY)[:, None])
+    directions, spent = [turned, -turned], float(turns)
     if not problem.goal.own_answer:
-        rows = problem.losses(loss, lin.value)
-        slope = -problem.gradient(lin, rows.cotangent)
-        along = np.einsum("nd,nd->n", top, slope)
-        directions = [np.where(along[:, None] < 0, -top, top), slope]
+        slope = -problem.gradient(lin, problem.losses(loss, lin.value).cotangent)
+        along = np.einsum("nd,nd->n", turned, slope)
+        directions = [np.where(along[:, None] < 0, -turned, turned), slope]
         spent += BACKWARD
     return np.stack([_extreme(problem, direction) for direction in directions]), spent
-
-
-def _free(problem: Problem, noise: Array) -> Array:
-    return noise if problem.free is None else noise * problem.free
 
 
 def _extreme(problem: Problem, direction: Array) -> Array:

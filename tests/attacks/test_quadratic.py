@@ -36,8 +36,8 @@ def test_the_iterated_attack_beats_algorithm_1_and_pgd_at_equal_units(autoencode
     settings = {"norm": norm, "eps": BUDGETS[norm], "bounds": bounds, "task": "regression"}
     ours = pc.attack(model, x, attack="iterated-quadratic", steps=12, **settings)
     assert_in_ball(x, ours.x_adv, norm=norm, eps=BUDGETS[norm], bounds=bounds)
-    # The check of the model itself runs it twice more on a few samples.
-    assert units(ours) <= 12.5
+    # The verdict is another forward run, and the model is checked on a few samples.
+    assert units(ours) <= 12.75
     for name in ("linear", "pgd"):
         other = pc.attack(model, x, attack=name, steps=12, **settings)
         assert ours.loss_after.mean() > 1.05 * other.loss_after.mean()
