@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from functools import partial
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import onnx
@@ -63,17 +64,12 @@ def build(
     """
     normal, opset = normalise(adopted(pruned(model, choice.output), main_opset(model)))
     remarks = (f"the graphs need opset {opset}",) if opset > 18 else ()
+    unruled = "difference" if difference else "refuse"
+    settings: dict[str, Any] = {"freeze": choice.freeze, "straight": straight, "unruled": unruled}
+    emit = partial(reemit, normal, opset, **settings)
 
     def engine(dims: Sequence[int | Poly], *, lift: int) -> Engine:
-        primal = reemit(
-            normal,
-            opset,
-            {choice.input: dims},
-            freeze=choice.freeze,
-            lift=lift,
-            straight=straight,
-            unruled="difference" if difference else "refuse",
-        )
+        primal = emit(shapes={choice.input: dims}, lift=lift)
         output = primal.values.get(choice.output)
         if output is None:
             raise CapabilityError(

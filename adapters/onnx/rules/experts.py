@@ -26,7 +26,7 @@ def mixture_of_experts(op: Op, n: View) -> Tensor:
     scores; all experts are computed here, the others with a gate of zero."""
     only(n, 8, 1, ATTRS)
     x, width = n.x, n.x.shape[-1]
-    tokens: Any = math.prod(x.shape[:-1])  # type: ignore[arg-type]
+    tokens: Any = math.prod(x.shape[:-1])
     rows = op.Unsqueeze(op.resized(x, [tokens, width]), [0])
     wide = _product(op, rows, n.i[2], n.input(3))
     third = n.input(6)
@@ -104,7 +104,7 @@ def linear_attention(op: Op, n: View) -> list[Tensor]:
     slices = [_grouped(op, q, queries, heads) * scale, op.Unsqueeze(k, [3]), op.Unsqueeze(v, [3])]
     gated, corrected = "gated" in rule, "delta" in rule
     slices += [_decay(op, n, heads)] if gated else []
-    slices += [op.Unsqueeze(_steps(op, n.i[5], int(n.i[5].shape[-1])), [3])] if corrected else []
+    slices += [_rate(op, n)] if corrected else []
 
     def step(inner: Op, state: Tensor, *given: Tensor) -> Sequence[Tensor]:
         query, key, value, *more = given
@@ -120,7 +120,7 @@ def linear_attention(op: Op, n: View) -> list[Tensor]:
     return [y, last]
 
 
-def _steps(op: Op, t: Any, heads: int) -> Tensor:
+def _steps(op: Op, t: Any, heads: Any) -> Tensor:
     """(n, length, heads * d) -> (length, n, heads, d)."""
     batch, length, width = t.shape
     return op.Transpose(op.resized(t, [batch, length, heads, width // heads]), perm=[1, 0, 2, 3])
@@ -141,6 +141,14 @@ def _decay(op: Op, n: View, heads: int) -> Tensor:
     if given is None:
         raise refused(n, "no decay")
     return op.Unsqueeze(_steps(op, given, heads), [4])
+
+
+def _rate(op: Op, n: View) -> Tensor:
+    """How much of the correction is taken, for every head or for all."""
+    given = n.input(5)
+    if given is None:
+        raise refused(n, "no beta")
+    return op.Unsqueeze(_steps(op, given, given.shape[-1]), [3])
 
 
 def _start(op: Op, n: View, k: Tensor, v: Tensor) -> Tensor:
