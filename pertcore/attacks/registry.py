@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pertcore.attacks.options import checked
 from pertcore.errors import InputError
@@ -15,6 +15,8 @@ from pertcore.result import AttackResult, Certificate
 # (problem, linearisation at x, **options) -> points (n, d), status (n,) and, where it has one, a
 # certificate; a recipe registered with at_x=False takes the problem alone.
 Recipe = Callable[..., tuple[Array, Array] | tuple[Array, Array, Certificate]]
+# A decorated recipe keeps its own type.
+Own = TypeVar("Own", bound=Recipe)
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,10 @@ class Attack:
 ATTACKS: dict[str, Attack] = {}
 
 
-def register(name: str, **traits: Any) -> Callable[[Recipe], Recipe]:
+def register(name: str, **traits: Any) -> Callable[[Own], Own]:
     """Add a recipe to the registry; its first docstring line is its summary."""
 
-    def add(recipe: Recipe) -> Recipe:
+    def add(recipe: Own) -> Own:
         parameters = inspect.signature(recipe).parameters.values()
         options = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
         summary = inspect.getdoc(recipe) or ""
