@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,6 @@ BATCH = {
     "looped": "fixed in the file; samples run as many at a time as it takes",
     "fixed": "fixed in the file",
 }
-EXAMPLE = re.compile(r"--input-shape [\d,]+")
-FREE_SIZE = 64
 
 
 def run(
@@ -49,16 +46,7 @@ def run(
     rows = [(entry.name, str(entry.count), MEANING[entry.fact]) for entry in info.operators]
     show_table("Operators", ("operator", "nodes", "derivative"), rows)
     for note in info.notes:
-        say(f"note: {_fitting(as_flags(note), info)}")
-
-
-def _fitting(note: str, info: ModelInfo) -> str:
-    """The note with an example shape that fits the input it is about, channels as in the model."""
-    for tensor in info.inputs:
-        if note.startswith(f"input {tensor.name} "):
-            sizes = [str(size if isinstance(size, int) else FREE_SIZE) for size in tensor.shape[1:]]
-            return EXAMPLE.sub(f"--input-shape {','.join(sizes)}", note)
-    return note
+        say(f"note: {as_flags(note)}")
 
 
 def facts(info: ModelInfo) -> dict[str, str]:
