@@ -15,12 +15,19 @@ from pertcore.oracle import Array
 FLIP_NOISE = 1e-13
 SWEEPS = 50
 KICK = np.uint64(0)
-SHARES = (0.02, 0.05, 0.1, 0.2)
+SHARES = (0.02, 0.05)
+CAP = (0.2, 0.98)
 
 
 @strict
 def gram_search(
-    gram: Array, signs: Array, keys: Array, kicks: int, out: Array, values: Array
+    gram: Array,
+    rows: Array,
+    signs: Array,
+    keys: Array,
+    kicks: int,
+    out: Array,
+    values: Array,
 ) -> None:
     d = gram.shape[0]
     diagonal, slope = np.empty(d), np.empty(d)
@@ -36,7 +43,7 @@ def gram_search(
         for t in range(kicks):
             tried[:] = best
             tried_slope[:] = slope
-            _kick(gram, base_of(keys[k], t, KICK), SHARES[t % 4], tried, tried_slope)
+            _kick(gram, rows, base_of(keys[k], t, KICK), t, tried, tried_slope)
             risen = _climb(gram, diagonal, tried, tried_slope)
             if risen > value:
                 best[:] = tried
@@ -46,10 +53,18 @@ def gram_search(
 
 
 @strict
-def _kick(gram: Array, base: Any, share: float, signs: Array, slope: Array) -> None:
-    """Flips about `share` of the signs."""
-    for i in range(signs.shape[0]):
-        if unit_of(mixed(base ^ (GOLDEN * np.uint64(i)))) < share:
+def _kick(gram: Array, rows: Array, base: Any, t: int, signs: Array, slope: Array) -> None:
+    """Flips a share of the signs for even t, those whose rows are close to one row for odd t."""
+    d, share = signs.shape[0], SHARES[t // 2 % 2]
+    place = int(unit_of(mixed(base)) * d)
+    level = CAP[0] + (CAP[1] - CAP[0]) * unit_of(mixed(base ^ GOLDEN))
+    middle, sign = rows[place], np.float64(signs[place])
+    for i in range(d):
+        if t % 2 == 0:
+            flipped = unit_of(mixed(base ^ (GOLDEN * np.uint64(i)))) < share
+        else:
+            flipped = sign * np.float64(signs[i]) * wide_dot(rows[i], middle) > level
+        if flipped:
             wide_add(slope, -2.0 * np.float64(signs[i]), gram[i])
             signs[i] = -signs[i]
 

@@ -19,8 +19,10 @@ STILL = 64
 """A gradient of fewer units in the last place of the column's square has no direction."""
 SWEEPS = 50
 KICK = 0
-SHARES = (0.02, 0.05, 0.1, 0.2)
-"""How many of the signs a kick flips, in turn."""
+SHARES = (0.02, 0.05)
+"""What share of the signs every other kick flips at random, in turn."""
+CAP = (0.2, 0.98)
+"""Between these lies the cosine with one row above which the other kicks flip signs."""
 
 
 def column_squares(columns: Array, out: Array) -> None:
@@ -116,20 +118,38 @@ def gram_mixing(gram: Array, start: Array, sweeps: int, rise: float, rows: Array
 
 
 def gram_search(
-    gram: Array, signs: Array, keys: Array, kicks: int, out: Array, values: Array
+    gram: Array,
+    rows: Array,
+    signs: Array,
+    keys: Array,
+    kicks: int,
+    out: Array,
+    values: Array,
 ) -> None:
-    wide = gram.astype(np.float64)
+    """From each of signs (m, d) the climb by single flips, then kicks that are kept if better.
+
+    rows (d, r) are those of the relaxation: where s_i s_j v_i . v_j is near 1 the signs i and j
+    hang together, and turn together.
+    """
+    wide, frame = gram.astype(np.float64), rows.astype(np.float64)
     for k in range(len(signs)):
         best = signs[k].astype(np.float64)
         value = _climb(wide, best)
         for t in range(kicks):
-            words = keyed_words(keys[k : k + 1], t, KICK, np.arange(len(wide)))[0]
-            kicked = unit_of(words) < SHARES[t % len(SHARES)]
-            tried = np.where(kicked, -best, best)
+            tried = np.where(_kicked(keys[k : k + 1], t, best, frame), -best, best)
             risen = _climb(wide, tried)
             if risen > value:
                 best, value = tried, risen
         out[k], values[k] = best, value
+
+
+def _kicked(key: Array, t: int, signs: Array, frame: Array) -> Array:
+    """Which signs kick t flips."""
+    words = unit_of(keyed_words(key, t, KICK, np.arange(max(len(signs), 2)))[0])
+    if t % 2 == 0:
+        return words[: len(signs)] < SHARES[t // 2 % len(SHARES)]
+    place, level = int(words[0] * len(signs)), CAP[0] + (CAP[1] - CAP[0]) * words[1]
+    return signs * signs[place] * (frame @ frame[place]) > level
 
 
 def _climb(gram: Array, signs: Array) -> float:

@@ -84,7 +84,9 @@ def _weights(y: Array) -> Array:
 def _framed(gram: Array, weights: Array) -> Array:
     """diag(weights)^-1/2 gram diag(weights)^-1/2."""
     roots = np.sqrt(weights)
-    return gram / roots[:, None] / roots
+    framed = gram / roots[:, None]
+    framed /= roots
+    return framed
 
 
 def _weighted_gram(columns: Array, weights: Array) -> tuple[Array, int]:

@@ -28,7 +28,7 @@ DIRECTIONS = 6
 POLISHED = 4
 RANK = 8
 SWEEPS = 12
-KICKS = 192
+KICKS = 256
 
 
 def best_signs(
@@ -48,8 +48,9 @@ def best_signs(
     (computed where None), and the signs of `count` random combinations of the top right singular
     directions of J; `singular` (r, d) holds them as rows, each times its singular value (None:
     taken from W). Each climbs by single flips. Up to GRAM columns the best ones are then kicked:
-    a random part of the signs turns, climbs again and stays if it is better (iterated local
-    search: Lourenco, Martin and Stutzle 2003), `kicks` times in all. `gram` (d, d) is J^T J where
+    a random part of the signs turns, or a part that the relaxation holds together, climbs again
+    and stays if it is better (iterated local search: Lourenco, Martin and Stutzle 2003), `kicks`
+    times in all. `gram` (d, d) is J^T J where
     it is at hand. Deterministic for a seed.
     """
     batch, exponents = scaled(columns)
@@ -67,7 +68,11 @@ def best_signs(
             _combinations(directions, count, seed).astype(one.dtype),
         ]
     )
-    found = _climbed(one, starts) if gram is None else _searched(gram, starts, seed, kicks)
+    found = (
+        _climbed(one, starts)
+        if gram is None
+        else _searched(gram, np.ascontiguousarray(v), starts, seed, kicks)
+    )
     return one_opt(columns, found, max_sweeps=8 if one.size <= LARGE else 2)
 
 
@@ -113,13 +118,13 @@ def _combinations(directions: Array, count: int, seed: int) -> Array:
     return signs_of(weights.reshape(count, -1) @ directions)
 
 
-def _searched(gram: Array, starts: Array, seed: int, kicks: int) -> Array:
+def _searched(gram: Array, rows: Array, starts: Array, seed: int, kicks: int) -> Array:
     keys = np.arange(len(starts), dtype=np.uint64) + np.uint64(seed) * np.uint64(len(starts))
     climbed, values = np.empty_like(starts), np.empty(len(starts))
-    kernel("gram_search")(gram, starts, keys, 0, climbed, values)
+    kernel("gram_search")(gram, rows, starts, keys, 0, climbed, values)
     best = np.ascontiguousarray(climbed[np.argsort(-values, kind="stable")[:POLISHED]])
     kicked, values = np.empty_like(best), np.empty(len(best))
-    kernel("gram_search")(gram, best, keys[: len(best)], kicks // POLISHED, kicked, values)
+    kernel("gram_search")(gram, rows, best, keys[: len(best)], kicks // POLISHED, kicked, values)
     return kicked[int(np.argmax(values))]
 
 

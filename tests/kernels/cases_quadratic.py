@@ -85,8 +85,10 @@ def searched(rng: np.random.Generator, n: int, d: int, dtype: Any) -> Cases:
     """n starts on Gram matrices; kicks on small ones alone."""
     keys = rng.integers(0, 2**64, size=n, dtype=np.uint64)
     signs = rng.choice([-1, 1], size=(n, d)).astype(dtype)
+    rows = rng.normal(size=(d, 2))
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(dtype)
     return [
-        ((gram, signs, keys, kicks), (np.empty_like(signs), np.empty(n)))
+        ((gram, rows, signs, keys, kicks), (np.empty_like(signs), np.empty(n)))
         for gram in _grams(rng, d, dtype)
         for kicks in ((0, 5) if d < 1000 else (0,))
     ]
