@@ -4,6 +4,7 @@ Definitions: ContribOperators.md of ONNX Runtime."""
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -70,6 +71,18 @@ def multi_head_attention(op: Op, n: View) -> list[Tensor]:
     if earlier[0] is not None and earlier[1] is not None:
         k, v = op.Concat(earlier[0], k, axis=2), op.Concat(earlier[1], v, axis=2)
     return [_attend(op, n, q, k, v, _key_mask(op, n, q, k, n.input(4)), n.input(5)), k, v]
+
+
+@lower("DecoderMaskedMultiHeadAttention", domain=MICROSOFT)
+def decoder_attention(op: Op, n: View) -> list[Tensor]:
+    """The same for one query on the keys of an encoder, its inputs in another order."""
+    shared = [str(i) for i in range(5, 10) if n.input(i) is not None]
+    if shared or n.attr("past_present_share_buffer", 0):
+        raise refused(n, "a cache that is written over, or beams")
+    order = (0, 1, 2, 10, 3, 4, 5, 6)
+    names = tuple(n.node.inputs[i] if i < len(n.node.inputs) else "" for i in order)
+    attrs = {k: v for k, v in n.node.attrs.items() if k != "past_present_share_buffer"}
+    return multi_head_attention(op, View(op, replace(n.node, inputs=names, attrs=attrs), set()))
 
 
 def _biased(op: Op, n: View) -> tuple[Tensor, Tensor, Tensor]:

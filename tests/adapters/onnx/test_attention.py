@@ -43,6 +43,12 @@ def multimodal(*, sections, half, **attrs):
     return foreign(MICROSOFT, "MRotaryEmbedding", *given, **attrs)
 
 
+def decoder(*more, **attrs):
+    """One query on five keys that are given in heads."""
+    name = "DecoderMaskedMultiHeadAttention"
+    return foreign(MICROSOFT, name, *more, num_heads=2, shape=(1, 8), n=1, **attrs)
+
+
 PAST = numbers(2, 1, 2, 3, 4)
 ROWS = [
     attention(),
@@ -68,6 +74,9 @@ ROWS = [
     heads(X, numbers(1, 2, 5, 4), numbers(1, 2, 5, 4), n=1),
     heads(X, X, X, None, None, None, *numbers(2, 1, 2, 3, 4), outputs=3, n=1),
     heads(X, X, X, None, None, None, *numbers(2, 1, 2, 3, 4), outputs=3, output="y1", n=1),
+    decoder(X, numbers(1, 2, 5, 4), numbers(1, 2, 5, 4)),
+    decoder(X, *numbers(2, 1, 2, 5, 4), scale=0.3),
+    decoder(X, *numbers(2, 1, 2, 5, 4), np.array([[1, 0, 1, 1, 0]], np.int32)),
     rotary(positions=np.array([1])),
     rotary(positions=np.array([[0, 4, 2]]), n=1),
     rotary(positions=np.array([0]), interleaved=1),
@@ -86,7 +95,8 @@ def test_as_onnx_runtime_runs_it(row):
 
 
 def test_what_is_not_written_out_is_refused():
+    cached = decoder(X, X, X, None, None, *PAST, outputs=3)
     packed = foreign(MICROSOFT, "MultiHeadAttention", num_heads=2, shape=(3, 2, 3, 4))
-    for row in (attention(do_rotary=1), attention(np.array([2, 3], np.int32), n=2), packed):
+    for row in (attention(do_rotary=1), attention(np.array([2, 3], np.int32), n=2), packed, cached):
         with pytest.raises(CapabilityError, match="no derivative rule with"):
             from_onnx(built(row))

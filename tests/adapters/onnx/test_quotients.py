@@ -10,7 +10,8 @@ from pertcore.adapters.function import FunctionOracle
 from pertcore.adapters.onnx import kept, registry
 from pertcore.adapters.onnx.adapter import OnnxOracle, from_onnx
 from pertcore.errors import CapabilityError, ModelError, PertcoreWarning
-from tests.adapters.onnx.models import model, value, weight
+from tests.adapters.onnx.models import model, small_net, value, weight
+from tests.adapters.onnx.test_optimised import LEVEL, foreign, optimised
 
 MICROSOFT = "com.microsoft"
 RNG = np.random.default_rng(41)
@@ -156,6 +157,19 @@ def test_samples_that_mix_inside_take_the_whole_model(monkeypatch):
     net = network(middle=mixing)
     net.graph.initializer.append(weight("zero", np.array(0)))
     assert isinstance(differenced(net), FunctionOracle)
+
+
+def test_a_layout_of_one_machine_takes_the_whole_model(tmp_path):
+    """ONNX Runtime's NCHWc operators have no rule, but ONNX Runtime runs them."""
+    laid = optimised(small_net(), tmp_path / "laid.onnx", LEVEL.ORT_ENABLE_ALL)
+    if "com.microsoft.nchwc" not in foreign(laid):
+        pytest.skip("this machine has no layout of its own")
+    oracle = differenced(laid)
+    assert isinstance(oracle, FunctionOracle)
+    x = numbers(2, 1, 8, 8)
+    u = 1e-2 * numbers(2, 1, 8, 8)
+    wanted = from_onnx(small_net(), threads=1).linearize(x).jvp(u)
+    assert np.median(np.abs(oracle.linearize(x).jvp(u) - wanted)) < 2e-2
 
 
 def bomb():
