@@ -1,5 +1,7 @@
 """float16 and float64 models: what is computed in which type, and what ONNX Runtime cannot run."""
 
+import re
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -9,9 +11,10 @@ from onnx import TensorProto, helper, numpy_helper
 from pertcore.adapters.onnx.adapter import from_onnx
 from pertcore.adapters.onnx.describe import describe
 from pertcore.adapters.onnx.differentiate import differentiate
-from pertcore.errors import CapabilityError
+from pertcore.errors import CapabilityError, ModelError
 from tests.adapters.onnx.judging import judge, relative
-from tests.adapters.onnx.models import model, small_net, value, weight
+from tests.adapters.onnx.models import model, one_node, small_net, value, weight
+from tests.adapters.onnx.rows import ROWS
 
 RNG = np.random.default_rng(0)
 HALF = TensorProto.FLOAT16
@@ -170,3 +173,29 @@ def test_pooling_in_double(stride):
     h = 1e-6
     quotient = (oracle(x + h * u) - oracle(x - h * u)) / (2 * h)
     np.testing.assert_allclose(oracle.linearize(x).jvp(u), quotient, atol=1e-7)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.op)
+def test_every_operator_in_double_runs_or_says_why(row):
+    """Where ONNX Runtime has a float64 kernel for the model, it has those of the derivative."""
+    try:
+        oracle = from_onnx(one_node(row, np.float64), output=row.output, threads=1)
+    except CapabilityError as error:
+        assert "no float64 kernel for" in str(error)
+        return
+    except ModelError as error:
+        assert re.search("bound to different types|Type 'tensor.double.'", str(error))
+        return
+    x = np.random.default_rng(0).random((2, *oracle.input_shape))
+    lin = oracle.linearize(x)
+    u = RNG.standard_normal((2, *x.shape))
+    v = RNG.standard_normal((2, 2, *oracle.output_shape))
+    if {"vjp", "jvp"} <= oracle.capabilities:
+        pushed, pulled = lin.jvp(u), lin.vjp(v)
+        assert pushed.dtype == pulled.dtype == np.float64
+        # The standard has it compute its statistics in float32.
+        close = 1e-5 if row.op == "GroupNormalization" else 1e-9
+        ahead, behind = np.sum(pushed[0] * v[0]), np.sum(pulled[0] * u[0])
+        scale = np.linalg.norm(pulled[0]) * np.linalg.norm(u[0])
+        np.testing.assert_allclose(ahead, behind, rtol=close, atol=close * scale)
+        np.testing.assert_allclose(lin.vjp(v[0]), pulled[0], rtol=close, atol=close * scale)
