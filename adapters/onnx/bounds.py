@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from pertcore.adapters.onnx.symbolic import Poly, evaluate, symbols
@@ -51,6 +52,7 @@ def least(shape: Sequence[int | Poly]) -> int:
     return total
 
 
+@lru_cache(maxsize=4096)
 def _of_ones(dim: Poly) -> int:
     try:
         return max(evaluate(dim, dict.fromkeys(symbols(dim), 1)), 1)

@@ -90,8 +90,8 @@ class Graph:
 
     def locate(self, name: str) -> None:
         for axis, dim in enumerate(self.types[name].shape or ()):
-            if isinstance(dim, Poly) and str(dim) not in self.sources and len(dim.atoms) == 1:
-                self.sources[str(dim)] = (name, axis)
+            if isinstance(dim, Poly) and len(dim.atoms) == 1:
+                self.sources.setdefault(str(dim), (name, axis))
 
     def constant(self, value: Any) -> str:
         """Name of a constant; equal constants share one, unless they are large."""

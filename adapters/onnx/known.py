@@ -53,6 +53,8 @@ class Unknown(Exception):  # noqa: N818
 
 def broadcast(*shapes: Sequence[int | Poly]) -> Shape:
     """NumPy's broadcast shape; a symbol that meets another one is taken to equal it."""
+    if all(shape == shapes[0] for shape in shapes):
+        return tuple(shapes[0])
     rank = max(map(len, shapes))
     padded = [(1,) * (rank - len(s)) + tuple(s) for s in shapes]
     result: list[int | Poly] = []

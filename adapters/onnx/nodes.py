@@ -36,16 +36,22 @@ class Node:
 
     @property
     def bodies(self) -> list[Body]:
+        if not self.attrs:
+            return []
         return [value for value in self.attrs.values() if isinstance(value, Body)]
 
     @property
     def captures(self) -> tuple[str, ...]:
         """What its inner graphs use of the values around them."""
-        return tuple(dict.fromkeys(name for body in self.bodies for name in body.captures))
+        bodies = self.bodies
+        if not bodies:
+            return ()
+        return tuple(dict.fromkeys(name for body in bodies for name in body.captures))
 
     @property
     def reads(self) -> tuple[str, ...]:
-        return (*self.inputs, *self.captures)
+        captures = self.captures
+        return (*self.inputs, *captures) if captures else self.inputs
 
 
 @dataclass
