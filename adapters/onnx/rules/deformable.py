@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from pertcore.adapters.onnx.registry import lower, refusal
 from pertcore.adapters.onnx.rules.sampling import Tap, linear, read
 from pertcore.adapters.onnx.symbolic import product
 from pertcore.adapters.onnx.windows import spatial
+from pertcore.errors import ModelError
 
 
 @lower("DeformConv")
@@ -23,9 +25,14 @@ def deform_conv(op: Op, n: View) -> Tensor:
     if offset is None:
         raise refusal(n, 2)
     batch, channels, *sizes = n.x.shape
-    made, count, rank = list(offset.shape[2:]), int(np.prod(kernel)), len(kernel)
+    made, count, rank = list(offset.shape[2:]), math.prod(kernel), len(kernel)
     parts, groups = n.attr("offset_group", 1), n.attr("group", 1)
     points = product(made)
+    if offset.shape[1] != parts * count * rank or rank != n.x.rank - 2:
+        raise ModelError(
+            f"DeformConv {n.node.label!r}: {offset.shape[1]} offsets for {parts} groups of a kernel "
+            f"{kernel}"
+        )
     # Groups of offsets are samples of their own here: (batch parts, 1, kernel, points).
     moves = op.resized(offset, [batch * parts, count, rank, points])
     taps = [_taps(op, n, kernel, made, moves, axis) for axis in range(rank)]

@@ -120,9 +120,9 @@ def einsum_plain(op: Op, n: View) -> Tensor | None:
     terms, operands = left.split(","), list(n.i)
     if "..." not in left and all(len(set(term)) == len(term) for term in terms):
         return None
-    letters = iter(sorted(set(ascii_letters) - set(left)))
+    letters = sorted(set(ascii_letters) - set(left))
     counts = [t.rank - len(term) + 3 for term, t in zip(terms, operands) if "..." in term]  # type: ignore[union-attr]
-    dots = [next(letters) for _ in range(max(counts, default=0))]
+    dots = [letters.pop(0) for _ in range(max(counts, default=0))]
     if not arrow:
         joined = left.replace("...", "").replace(",", "")
         result = "..." + "".join(sorted(c for c in set(joined) if joined.count(c) == 1))
@@ -137,7 +137,7 @@ def einsum_plain(op: Op, n: View) -> Tensor | None:
         spelled = [*before, *held, *after]
         for i, letter in enumerate(spelled):
             if letter in spelled[:i]:
-                spelled[i] = next(letters)
+                spelled[i] = letters.pop(0)
                 operands.append(_unit(op, x, x.shape[i]))
                 terms.append(letter + spelled[i])
         terms[place] = "".join(spelled)

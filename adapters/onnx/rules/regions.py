@@ -12,6 +12,9 @@ from pertcore.adapters.onnx.rules.sampling import INT64, Tap, crossed
 from pertcore.adapters.onnx.symbolic import product
 from pertcore.errors import CapabilityError
 
+# Along an axis of a region: constants of that size are made.
+MOST_POINTS = 1 << 16
+
 
 @lower("RoiAlign")
 def roi_align(op: Op, n: View) -> Tensor:
@@ -46,6 +49,8 @@ def roi_align(op: Op, n: View) -> Tensor:
 def _samples(n: View, rois: Tensor, axis: int, bins: int) -> np.ndarray[Any, Any]:
     """Points a bin along an axis, for each region or for all; as many as entries by default."""
     fixed = n.attr("sampling_ratio", 0)
+    if max(fixed, 1) * bins > MOST_POINTS:
+        raise CapabilityError(f"RoiAlign {n.node.label!r}: {fixed} samples in each of {bins} bins")
     if fixed > 0:
         return np.array([fixed])
     if rois.value is None:
@@ -57,6 +62,8 @@ def _samples(n: View, rois: Tensor, axis: int, bins: int) -> np.ndarray[Any, Any
     length = (high - low) * n.attr("spatial_scale", 1.0)
     if not _shifted(n):
         length = np.maximum(length, 1.0)
+    if not np.all(length < MOST_POINTS):
+        raise CapabilityError(f"RoiAlign {n.node.label!r}: a region of {length.max()} entries")
     found = np.maximum(np.ceil(length / bins), 0).astype(np.int64)
     if n.attr("mode", "avg") == "max" and found.size and np.ptp(found):
         raise CapabilityError(

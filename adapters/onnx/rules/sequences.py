@@ -16,6 +16,9 @@ from pertcore.adapters.onnx.op import Op, Tensor, View
 from pertcore.adapters.onnx.registry import lower
 from pertcore.errors import CapabilityError, ModelError
 
+# Tensors that a sequence may have: each is a value of the graph.
+LONGEST = 4096
+
 
 def _refused(n: View, what: str) -> CapabilityError:
     return CapabilityError(
@@ -35,6 +38,8 @@ def _items(n: View, place: int = 0) -> list[Tensor]:
 
 def _sequence(op: Op, items: Sequence[Tensor] | None) -> Tensor:
     """A name for a list of tensors, or for an optional that is empty (None)."""
+    if items is not None and len(items) > LONGEST:
+        raise CapabilityError(f"a sequence of {len(items)} tensors: at most {LONGEST} are taken")
     name = op.graph.fresh("sequence")
     op.graph.types[name] = Type(np.dtype(object), None)
     op.graph.sequences[name] = None if items is None else tuple(item.name for item in items)
@@ -114,18 +119,25 @@ def split_to_sequence(op: Op, n: View) -> Tensor:
     size, given = n.x.shape[axis], n.input(1)
     if not isinstance(size, int):
         raise _refused(n, f"the size of axis {axis}")
-    sizes: Any = [1] * size
-    if given is not None:
-        sizes = given.ints()
-        if sizes is None or not all(isinstance(s, int) for s in sizes):
-            raise _refused(n, "its input 1")
-        if given.rank == 0:
-            each = sizes[0]
-            sizes = [min(each, size - start) for start in range(0, size, each)]
+    sizes = _sizes(n, size)
     parts = op.Split(n.x, sizes, axis=axis, outputs=len(sizes)) if len(sizes) > 1 else (n.x,)
     if given is None and not n.attr("keepdims", 1):
         parts = tuple(op.Squeeze(part, [axis]) for part in parts)
     return _sequence(op, parts)
+
+
+def _sizes(n: View, size: int) -> list[int]:
+    """Of the parts of an axis."""
+    given = n.input(1)
+    found: Any = [1] if given is None else given.ints()
+    if found is None or not all(isinstance(s, int) for s in found):
+        raise _refused(n, "its input 1")
+    if given is None or given.rank == 0:
+        each = max(found[0], 1)
+        found = [min(each, size - start) for start in range(0, min(size, LONGEST * each + 1), each)]
+    if min(found, default=0) < 0 or len(found) > LONGEST or sum(found) != size:
+        raise ModelError(f"SplitToSequence {n.node.label!r}: {size} in {len(found)} parts")
+    return list(found)
 
 
 @lower("SequenceMap")

@@ -1,11 +1,13 @@
 """Derivatives by every float input of an operator at once, its weights and bounds among them."""
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
+from onnx import helper
 
 from pertcore.adapters.onnx.differentiate import differentiate
-from pertcore.errors import CapabilityError
+from pertcore.errors import CapabilityError, ModelError
 from tests.adapters.onnx.active_rows import CASES, IMAGE, IMAGES, PLANE, REGIONS, case, numbers
 from tests.adapters.onnx.node_cases import check
 
@@ -48,3 +50,48 @@ def test_regions_that_are_no_constants_need_a_number_of_samples():
     largest = case("RoiAlign", PLANE, REGIONS, IMAGES, fixed=(1,), mode="max")
     with pytest.raises(CapabilityError, match=r"maxima over regions of different sizes"):
         differentiate(largest.model)
+
+
+def changed(one, **attrs):
+    """The case's model with other attributes."""
+    made = onnx.ModelProto()
+    made.CopyFrom(one.model)
+    node = made.graph.node[0]
+    kept = [a for a in node.attribute if a.name not in attrs]
+    del node.attribute[:]
+    node.attribute.extend([*kept, *(helper.make_attribute(k, v) for k, v in attrs.items())])
+    del made.graph.output[0].type.tensor_type.shape.dim[:]
+    return made
+
+
+def test_attributes_beyond_all_bounds():
+    regions = case("RoiAlign", PLANE, REGIONS, IMAGES, fixed=(1,))
+    for attrs in ({"sampling_ratio": 2**31}, {"output_width": 2**40}):
+        with pytest.raises(CapabilityError, match=r"RoiAlign 'y0': .* samples in each of"):
+            differentiate(changed(regions, **attrs))
+    far = changed(regions, spatial_scale=1e9)
+    with pytest.raises(CapabilityError, match=r"a region of .* entries"):
+        differentiate(far)
+    deformed = case("DeformConv", PLANE, numbers(2, 3, 2, 2), numbers(2, 8, 3, 4), opset=19)
+    with pytest.raises(ModelError, match=r"DeformConv 'y0': 8 offsets for 1 groups"):
+        differentiate(changed(deformed, kernel_shape=[2**20, 2**20]))
+
+
+@pytest.mark.parametrize(
+    "x, low, high, slopes",
+    [
+        (0.0, -1.0, 1.0, (1, 0, 0)),
+        (-1.0, -1.0, 1.0, (0, 1, 0)),
+        (1.0, -1.0, 1.0, (0, 0, 1)),
+        (0.0, 1.0, -1.0, (0, 0, 1)),
+        (0.5, 0.5, 0.5, (0, 0, 1)),
+    ],
+)
+def test_what_clip_gives_to_the_entry_and_to_its_bounds(x, low, high, slopes):
+    """One of the three has all of the slope: a bound where it holds, the upper where both do."""
+    one = case("Clip", np.array([x], np.float32), np.float32(low), np.float32(high))
+    graph = differentiate(one.model).model
+    session = onnxruntime.InferenceSession(graph.SerializeToString())
+    given = {f"x{i}": array for i, array in enumerate(one.x)}
+    found = session.run(None, {**given, "ct_y0": np.ones(1, np.float32)})
+    assert [float(g.reshape(())) for g in found] == list(slopes)

@@ -149,3 +149,24 @@ def test_a_position_outside():
     whole = made(node("SequenceConstruct", "x", "s"), node("SequenceAt", "s one", "y"))
     with pytest.raises(ModelError, match=r"SequenceAt 'y': position 1 of 1"):
         differentiate(whole)
+
+
+def test_parts_that_do_not_make_up_the_axis():
+    for sizes in ([2, 1], [3, 2], [5, -1]):
+        whole = made(
+            node("SplitToSequence", "x parts", "s", axis=1),
+            node("SequenceAt", "s zero", "y"),
+            weights=[weight("parts", np.array(sizes))],
+        )
+        with pytest.raises(ModelError, match=r"SplitToSequence 's': 4 in 2 parts"):
+            differentiate(whole)
+
+
+def test_a_sequence_of_very_many():
+    whole = made(
+        node("SplitToSequence", "x", "s", axis=1),
+        node("SequenceAt", "s zero", "y"),
+        inputs=(("x", ["N", 10**9]),),
+    )
+    with pytest.raises(ModelError, match=r"SplitToSequence 's': 1000000000 in 4097 parts"):
+        differentiate(whole)
