@@ -147,21 +147,30 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--only", nargs="*", default=None, help="names of kernels, or quadratic")
     arguments = parser.parse_args()
-    rows = []
     facts = machine_facts()
     print(json.dumps(facts, indent=1))
-    for row in GEOMETRY + DATA_ROWS:
-        if arguments.only and row.name not in arguments.only:
-            continue
+    found = _earlier(arguments.out)
+    chosen = [r for r in GEOMETRY + DATA_ROWS if r.name in (arguments.only or [r.name])]
+    rows = []
+    for row in chosen:
         for n, d in SIZES:
             rows.append(measure(row, n, d, arguments.rounds))
             print(line(rows[-1]), flush=True)
+    if rows:
+        found |= {"machine": facts, "rows": rows}
     if not arguments.only or "quadratic" in arguments.only:
+        rows = []
         for figures in measure_quadratic():
             rows.append(figures)
             print(quadratic_line(figures), flush=True)
+        found["quadratic"] = {"machine": facts, "rows": rows}
     if arguments.out is not None:
-        arguments.out.write_text(json.dumps({"machine": facts, "rows": rows}, indent=1) + "\n")
+        arguments.out.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def _earlier(out: Path | None) -> dict[str, Any]:
+    """What the file holds, so that a run of the quadratic alone leaves the rest as it is."""
+    return {} if out is None or not out.exists() else dict(json.loads(out.read_text()))
 
 
 if __name__ == "__main__":

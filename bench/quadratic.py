@@ -100,6 +100,7 @@ def _reorthogonalised(rng: np.random.Generator, n: int, room: int, d: int) -> Fi
                 rest = rest - (basis[k] @ rest) @ basis[k]
 
     moved = 3 * basis.nbytes / seconds
+    product = least(lambda: [one @ vector for one, vector in zip(basis, w, strict=True)])
     return {
         "kernel": "reorthogonalise",
         "n": n,
@@ -107,6 +108,7 @@ def _reorthogonalised(rng: np.random.Generator, n: int, room: int, d: int) -> Fi
         "basis": room,
         "milliseconds": seconds * 1e3,
         "GB_per_s": moved / 1e9,
+        "product_GB_per_s": basis.nbytes / product / 1e9,
         "fraction_of_copy_bandwidth": moved / copied,
         "numpy_ratio": least(plain) / seconds,
     }

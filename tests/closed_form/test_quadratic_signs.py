@@ -156,6 +156,21 @@ def test_the_relaxation_of_orthogonal_and_of_equal_columns_is_exact():
     np.testing.assert_allclose(rows @ rows.T, 1, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_relaxation_on_a_gram_matrix_takes_the_same_steps(dtype):
+    rng = np.random.default_rng(11)
+    columns = rng.normal(size=(25, 14)).astype(dtype)
+    columns[7] = 0
+    for sweeps in (0, 1, 4):
+        rows, image = mixing(columns, rank=5, sweeps=sweeps, keys=3, rise=0.0)
+        alike, same = mixing(
+            columns, rank=5, sweeps=sweeps, keys=3, rise=0.0, gram=columns @ columns.T
+        )
+        unit = np.finfo(dtype).eps
+        np.testing.assert_allclose(alike, rows, atol=2000 * unit)
+        np.testing.assert_allclose(same, image, atol=20000 * unit)
+
+
 def test_hyperplane_rounding_cuts_by_a_plane():
     rng = np.random.default_rng(5)
     rows = rng.normal(size=(50, 2))

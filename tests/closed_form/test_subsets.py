@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from pertcore.closed_form.subsets import best_subset, subset_step
+from pertcore.closed_form.subsets import best_subset, subset_step, top_subsets
 from pertcore.constraints import Partition, parse_partition
 
 
@@ -64,6 +64,24 @@ def test_the_best_subset_has_the_largest_decrease_of_all_steps(dtype, kind, box)
         else:
             assert not taken[i, chosen[i]]
             assert gain[i, chosen[i]] == pytest.approx(gain[i].max(), rel=1e-5, abs=1e-12)
+
+
+@pytest.mark.parametrize("box", [(0.0, 1.0), (-math.inf, math.inf)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_top_subsets_are_the_best_one_after_another(kind, box):
+    rng = np.random.default_rng(12)
+    x, g, eps = fields(rng, np.float32)
+    g[::3] = np.round(g[::3])
+    partition = partition_of(kind, rng)
+    taken = rng.random((len(x), partition.count)) < 0.3
+    for count in (0, 1, 5, partition.count + 1):
+        found = top_subsets(g, x, partition, eps, *box, taken, count)
+        assert found.shape == (len(x), count) and found.dtype == np.int64
+        left = taken.copy()
+        for t in range(count):
+            best = best_subset(g, x, partition, eps, *box, left)
+            assert np.array_equal(found[:, t], best)
+            left[np.flatnonzero(best >= 0), best[best >= 0]] = True
 
 
 @pytest.mark.parametrize("kind", KINDS)
