@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from uuid import uuid4
 
 import onnx
 from onnx import helper
@@ -64,9 +63,8 @@ class DerivativeGraph:
 @contextmanager
 def _part(target: Path) -> Iterator[Path]:
     """A file to write to, which becomes `target` at the end or is gone."""
-    handle, name = tempfile.mkstemp(dir=target.parent, suffix=".onnx.part")
-    os.close(handle)
-    part = Path(name)
+    part = target.with_name(f"{target.name}.{uuid4().hex}.part")
+    part.touch(exist_ok=False)
     try:
         yield part
         part.replace(target)
