@@ -15,7 +15,6 @@ from fractions import Fraction
 import numpy as np
 from scipy.sparse import csc_array
 
-from pertcore.constraints import Partition
 from pertcore.errors import InputError
 from pertcore.oracle import Array
 from pertcore.solvers.columns import MAX_MEMORY, readable, vectors_at_once
@@ -218,35 +217,6 @@ def sparse_columns(combs: Combs) -> list[csc_array]:
     place = (np.concatenate(rows), np.concatenate(owners))
     shape = (products.outputs, products.d)
     return [csc_array((value, place), shape=shape) for value in np.concatenate(values, axis=1)]
-
-
-def subset_grams(columns: csc_array, partition: Partition) -> tuple[Array, Array]:
-    """J_S^T J_S of every subset, (S, Z, Z) float64, and its entries (S, Z), -1 beyond its size.
-
-    columns: J of one sample, (K, d). Z is the size of the largest subset.
-    """
-    entries = _members(partition)
-    held = columns.astype(np.float64)
-    padded = np.where(entries < 0, 0, entries)
-    parts = [held[:, padded[:, z]] for z in range(entries.shape[1])]
-    grams = np.zeros((*entries.shape, entries.shape[1]))
-    for a, first in enumerate(parts):
-        for b in range(a + 1):
-            both = (entries[:, a] >= 0) & (entries[:, b] >= 0)
-            products = first.multiply(parts[b]).sum(axis=0)
-            grams[:, a, b] = grams[:, b, a] = np.where(both, products, 0)
-    return grams, entries
-
-
-def _members(partition: Partition) -> Array:
-    order = np.argsort(partition.labels, kind="stable")
-    order = order[np.count_nonzero(partition.labels < 0) :]
-    labels = partition.labels[order]
-    sizes = np.bincount(labels, minlength=partition.count)
-    starts = np.cumsum(sizes) - sizes
-    entries = np.full((partition.count, sizes.max()), -1)
-    entries[labels, np.arange(len(order)) - starts[labels]] = order
-    return entries
 
 
 def _paired(

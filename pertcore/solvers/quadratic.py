@@ -18,6 +18,8 @@ from pertcore.oracle import Array
 from pertcore.solvers import columns as swept
 from pertcore.solvers import trust_region
 from pertcore.solvers.lanczos import FAILURE, Spectrum, singular
+from pertcore.solvers.local_subsets import subset_columns
+from pertcore.solvers.longest import every_norm
 from pertcore.solvers.products import Products
 from pertcore.solvers.stored import Map, Stored
 
@@ -143,7 +145,8 @@ def best_subset(question: Question, partition: Partition, method: str) -> Maximu
     and `upper` is inf; without one the maximum over the subsets is exact where all of a subset's
     signs were tried, else a lower bound.
     """
-    stored = question.stored()
+    most = int(np.bincount(partition.labels[partition.labels >= 0]).max())
+    stored = _for_subsets(question, partition, most)
     middle, half = question.room()
     scaled = stored.columns * half[:, :, None].astype(stored.dtype)
     chosen, signs, value = closed.best_subset_quadratic(
@@ -156,14 +159,22 @@ def best_subset(question: Question, partition: Partition, method: str) -> Maximu
     first, everyone = worth.argmax(axis=0), np.arange(len(value))
     moved = ways[first, everyone]
     value = value if not question.boxed else worth[first, everyone]
-    most = int(np.bincount(partition.labels[partition.labels >= 0]).max())
     exact = method != "paper" and most <= ENUMERATED and not question.boxed
     upper = value * (1 + ROUNDING) if exact else np.full(len(value), math.inf)
     return Maximum(_freed(question, moved), value, upper, EXACT if exact else "none")
 
 
+def _for_subsets(question: Question, partition: Partition, most: int) -> Stored:
+    """The columns, or where they do not fit and the model is local shorter ones that serve."""
+    if most <= ENUMERATED and not question.fits():
+        short = subset_columns(question.given, partition, max_memory=question.max_memory)
+        if short is not None:
+            return Stored(short)
+    return question.stored()
+
+
 def _vertices(question: Question) -> Maximum:
-    norms = swept.column_norms(question.given, max_memory=question.max_memory)
+    norms = every_norm(question.given, max_memory=question.max_memory)
     level, eps = question.level(), question.eps
     slope = np.zeros_like(norms) if question.offset is None else question.given.pull(level)
     slope = slope.astype(np.float64)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import pertcore as pc
-from pertcore.constraints import parse_partition
 from pertcore.errors import InputError
 from pertcore.solvers import columns, probing
 from pertcore.solvers.products import Products
@@ -91,28 +90,6 @@ def test_frozen_entries_have_no_column():
     assert np.all(combs.trusted)
     assert np.all(norms[:, 100:200] == 0)
     np.testing.assert_allclose(norms, columns.column_norms(frozen), rtol=1e-5, atol=1e-6)
-
-
-def test_grams_of_pixels_are_those_of_their_columns():
-    products = local("denoiser", n=1)
-    (sparse,) = probing.sparse_columns(probing.Combs.of(products, probing.detect(products)))
-    grams, entries = probing.subset_grams(sparse, parse_partition("pixels", (3, 32, 32)))
-    dense = columns.explicit(products)[0].astype(np.float64)
-    assert grams.shape == (1024, 3, 3)
-    for pixel in (0, 500, 1023):
-        chosen = dense[entries[pixel]]
-        np.testing.assert_allclose(grams[pixel], chosen @ chosen.T, rtol=1e-4, atol=1e-5)
-
-
-def test_grams_of_uneven_subsets():
-    a = np.random.default_rng(1).normal(size=(6, 5))
-    labels = np.array([0, -1, 1, 0, 0])
-    grams, entries = probing.subset_grams(
-        probing.csc_array(a), parse_partition(labels, (5,))
-    )  # fmt: skip
-    assert entries.tolist() == [[0, 3, 4], [2, -1, -1]]
-    np.testing.assert_allclose(grams[0], a[:, [0, 3, 4]].T @ a[:, [0, 3, 4]])
-    np.testing.assert_allclose(grams[1], np.diag([a[:, 2] @ a[:, 2], 0, 0]))
 
 
 def test_values_beyond_the_budget_are_refused_but_norms_are_not():
