@@ -168,6 +168,9 @@ def _docs(
 
 def _names(wanted: Sequence[str] | None, values: dict[str, Any], what: str) -> list[str]:
     floats = [name for name, value in values.items() if _is_float(value)]
+    if not floats:
+        kind = {"wrt": "input"}.get(what, "output")
+        raise CapabilityError(f"the model has no {kind} that is a tensor of floats")
     if wanted is None:
         return floats
     unknown = [name for name in wanted if name not in floats]

@@ -137,7 +137,7 @@ def _first_largest(op: Op, n: View) -> Tensor:
     codes = op.const(np.tile(code, repeats)[None, None])
     channels = n.x.shape[1]
     blocked = isinstance(channels, int) and channels % BLOCK == 0 and n.x.dtype == np.float32
-    large = blocked and channels * n.x.shape[2] * n.x.shape[3] > FEW_ENTRIES
+    large = blocked and math.prod(n.x.shape[1:]) > FEW_ENTRIES  # type: ignore[operator]
     if large and (high, wide) == (2, 2):
         best = _code_of_four(n.of_model(), channels)  # type: ignore[arg-type]
     else:

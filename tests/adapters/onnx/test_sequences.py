@@ -170,3 +170,11 @@ def test_a_sequence_of_very_many():
     )
     with pytest.raises(ModelError, match=r"SplitToSequence 's': 1000000000 in 4097 parts"):
         differentiate(whole)
+
+
+def test_a_model_that_gives_a_sequence_has_nothing_to_differentiate():
+    whole = made(node("SequenceConstruct", "x", "y"))
+    one = helper.make_tensor_type_proto(TensorProto.FLOAT, None)
+    whole.graph.output[0].type.CopyFrom(helper.make_sequence_type_proto(one))
+    with pytest.raises(CapabilityError, match=r"no output that is a tensor of floats"):
+        differentiate(whole)
