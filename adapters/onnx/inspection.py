@@ -196,7 +196,7 @@ def _check_graph(
 
 def _check_words(node: onnx.NodeProto) -> None:
     """Bytes that are no text come out of protobuf as bytes."""
-    words = [node.op_type, node.domain, *node.input, *node.output]
+    words = [node.op_type, node.domain, node.name, *node.input, *node.output]
     words += [attribute.name for attribute in node.attribute]
     broken = [word for word in words if not isinstance(word, str)]
     if broken:

@@ -6,7 +6,7 @@ import pytest
 from onnx import helper
 
 from pertcore.adapters.onnx.adapter import from_onnx
-from pertcore.errors import CapabilityError
+from pertcore.errors import CapabilityError, ModelError
 from tests.adapters.onnx.foreign_rows import check, foreign, numbers
 from tests.adapters.onnx.models import small_net
 from tests.adapters.onnx.rows import X
@@ -111,3 +111,13 @@ def test_the_layout_of_one_machine_is_refused_with_advice():
     net.opset_import.append(helper.make_opsetid("com.microsoft.nchwc", 1))
     with pytest.raises(CapabilityError, match=r"nchwc::Conv.*ORT_ENABLE_EXTENDED"):
         from_onnx(net)
+
+
+def test_a_name_that_is_no_text_is_refused():
+    """Also where the message would list the node by it."""
+    net = small_net()
+    net.graph.node[0].domain, net.graph.node[0].name = "com.microsoft.nchwc", "NAMED"
+    net.opset_import.append(helper.make_opsetid("com.microsoft.nchwc", 1))
+    broken = net.SerializeToString().replace(b"NAMED", b"\xff\xfe\xfd\xfc\xfb")
+    with pytest.raises(ModelError, match="no text"):
+        from_onnx(broken)
