@@ -142,6 +142,7 @@ def _show(found: Findings, orders: dict[str, float], chosen: range, oracle: Orac
 
 
 def _save(target: Path, found: Findings, chosen: range) -> None:
+    arrays: dict[str, Any] = {"index": np.array(chosen), **found.joined()}
     with target.open("wb") as file:
-        np.savez(file, index=np.array(chosen), **found.joined())
+        np.savez(file, **arrays)
     say(f"written to {target}")

@@ -196,6 +196,8 @@ class Krylov:
 
     def keep(self, going: Array) -> None:
         """Drop everybody else; the products run on fewer samples from here on."""
+        u, values, vt = self._decomposition()
+        self.svd = u[going], values[going], vt[going]
         self.products = self.products.take(going)
         for name in ("rows", "b", "beta", "top", "upper", "exhausted"):
             setattr(self, name, getattr(self, name)[going])
@@ -204,7 +206,6 @@ class Krylov:
             fewer = np.zeros((len(self.rows), *held.shape[1:]), held.dtype)
             fewer[:, :used] = held[going, :used]
             setattr(self, name, fewer)
-        self.svd = None if self.svd is None else tuple(p[going] for p in self.svd)
 
     def _decomposition(self) -> tuple[Array, Array, Array]:
         if self.svd is None:

@@ -74,17 +74,6 @@ def largest_column(
     return _added(found, jvps + found.jvps, vjps + found.vjps, notes)
 
 
-def every_norm(products: Products, *, max_memory: int = MAX_MEMORY, rng: int = 0) -> Array:
-    """The norms of all columns, (n, d) float64, exact: by combs where the model is local, else by
-    the sweep."""
-    if min(products.d, products.outputs) > PLAIN:
-        found = _combs(products, max_memory, rng)
-        if found.norms is not None:
-            return found.norms
-        LOG.info("%s", found.notes[0])
-    return columns.column_norms(products, max_memory=max_memory)
-
-
 def _added(found: Longest, jvps: int, vjps: int, notes: list[str]) -> Longest:
     return Longest(
         found.index, found.norm, found.norms, found.method, found.kind, jvps, vjps, tuple(notes)

@@ -19,9 +19,9 @@ from pertcore.solvers import columns as swept
 from pertcore.solvers import trust_region
 from pertcore.solvers.lanczos import FAILURE, Spectrum, singular
 from pertcore.solvers.local_subsets import subset_columns
-from pertcore.solvers.longest import every_norm
 from pertcore.solvers.products import Products
 from pertcore.solvers.stored import Map, Stored
+from pertcore.solvers.whole import every_column, every_norm
 
 # A Jacobian with so few rows or columns is taken whole: that costs less than Lanczos.
 FEW = 64
@@ -101,7 +101,7 @@ class Question:
         return swept.size(self.given) <= self.max_memory
 
     def stored(self) -> Stored:
-        return Stored(swept.explicit(self.given, max_memory=self.max_memory))
+        return Stored(every_column(self.given, max_memory=self.max_memory))
 
 
 def largest(question: Question) -> Maximum:
@@ -114,7 +114,7 @@ def largest(question: Question) -> Maximum:
     """
     if math.isinf(question.norm):
         return _signs(question)
-    found = {1: _vertices, 2: _euclidean}.get(question.norm, _general)(question)
+    found = {1.0: _vertices, 2.0: _euclidean}.get(question.norm, _general)(question)
     if not question.boxed:
         return found
     inside = ascend(question, question.given, [found.eta, -found.eta], most=CLIMBS)
