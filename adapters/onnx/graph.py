@@ -154,6 +154,13 @@ class Graph:
             self._seen[key] = found
         return found
 
+    def sequence(self, items: Sequence[str] | None) -> str:
+        """A name for a list of tensors, or for an optional that is empty (None)."""
+        name = self.fresh("sequence")
+        self.types[name] = Type(np.dtype(object), None)
+        self.sequences[name] = None if items is None else tuple(items)
+        return name
+
     def _of_sequence(self, op: str, names: tuple[str, ...], label: str) -> tuple[str, ...]:
         if op == "Identity":
             return names

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from pertcore.adapters.onnx.nodes import Type
 from pertcore.adapters.onnx.op import Op, Tensor, View
 from pertcore.adapters.onnx.registry import lower
 from pertcore.errors import CapabilityError, ModelError
@@ -40,10 +39,8 @@ def _sequence(op: Op, items: Sequence[Tensor] | None) -> Tensor:
     """A name for a list of tensors, or for an optional that is empty (None)."""
     if items is not None and len(items) > LONGEST:
         raise CapabilityError(f"a sequence of {len(items)} tensors: at most {LONGEST} are taken")
-    name = op.graph.fresh("sequence")
-    op.graph.types[name] = Type(np.dtype(object), None)
-    op.graph.sequences[name] = None if items is None else tuple(item.name for item in items)
-    return op.tensor(name)
+    names = None if items is None else [item.name for item in items]
+    return op.tensor(op.graph.sequence(names))
 
 
 def _number(n: View, place: int) -> int | None:
