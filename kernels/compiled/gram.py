@@ -61,10 +61,10 @@ def _kick(gram: Array, rows: Array, base: Any, t: int, signs: Array, slope: Arra
     middle, sign = rows[place], np.float64(signs[place])
     for i in range(d):
         if t % 2 == 0:
-            flipped = unit_of(mixed(base ^ (GOLDEN * np.uint64(i)))) < share
+            excess = share - unit_of(mixed(base ^ (GOLDEN * np.uint64(i))))
         else:
-            flipped = sign * np.float64(signs[i]) * wide_dot(rows[i], middle) > level
-        if flipped:
+            excess = sign * np.float64(signs[i]) * wide_dot(rows[i], middle) - level
+        if excess > 0.0:
             wide_add(slope, -2.0 * np.float64(signs[i]), gram[i])
             signs[i] = -signs[i]
 

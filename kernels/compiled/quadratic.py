@@ -84,7 +84,7 @@ def greedy_signs(columns: Array, out: Array) -> None:
     counts = np.empty(DIGITS, np.int64)
     padded = np.zeros((CHUNK, NARROW), columns.dtype)
     image = np.empty(max(width, NARROW))
-    for k in range(n):
+    for k in range(n if d > 0 else 0):
         one, signs = columns[k], out[k]
         for i in range(d):
             squares[i] = wide_square(one[i])

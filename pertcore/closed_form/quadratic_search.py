@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from pertcore.closed_form.quadratic_signs import (
     sign_ascent,
     signs_of,
 )
-from pertcore.closed_form.sampling import random_on_sphere
+from pertcore.closed_form.sampling import random_on_sphere, sample_keys
 from pertcore.kernels.catalogue import kernel
 from pertcore.oracle import Array
 
@@ -25,6 +26,7 @@ GRAM = 1536
 LARGE = 1 << 25
 """Above this many entries every reading of J counts: a coarser relaxation, one start climbs."""
 DIRECTIONS = 6
+SAME = 1e-6
 POLISHED = 4
 RANK = 8
 SWEEPS = 12
@@ -50,11 +52,14 @@ def best_signs(
     taken from W). Each climbs by single flips. Up to GRAM columns the best ones are then kicked:
     a random part of the signs turns, or a part that the relaxation holds together, climbs again
     and stays if it is better (iterated local search: Lourenco, Martin and Stutzle 2003), `kicks`
-    times in all. `gram` (d, d) is J^T J where
-    it is at hand. Deterministic for a seed.
+    times in all. `gram` (d, d) is J^T J where it is at hand. Deterministic for a seed. Where an
+    entry is not finite: the greedy signs, and NaN for the value.
     """
     batch, exponents = scaled(columns)
     one = batch[0]
+    if not np.all(np.isfinite(one)) or not one.size:
+        signs = greedy_signs(one)
+        return signs, math.nan if one.size else 0.0
     if len(one) > GRAM:
         gram = None
     elif gram is None or exponents[0]:
@@ -64,7 +69,7 @@ def best_signs(
     starts = np.concatenate(
         [
             greedy_signs(one)[None],
-            hyperplane_round(v, count, seed).astype(one.dtype),
+            hyperplane_round(v, count, _key(seed)).astype(one.dtype),
             _combinations(directions, count, seed).astype(one.dtype),
         ]
     )
@@ -83,6 +88,8 @@ def certified_signs(columns: Array, *, seed: int = 0, **options: Any) -> tuple[A
     """
     batch, exponents = scaled(columns)
     one, gram = batch[0], None
+    if not np.all(np.isfinite(one)):
+        return greedy_signs(one), math.nan, math.inf
     if len(one) <= min(GRAM, one.shape[1]):
         wide = one.astype(np.float64)
         gram = wide @ wide.T
@@ -99,7 +106,11 @@ def _relaxed(columns: Array, rank: int, seed: int, gram: Array | None) -> tuple[
     # Rows of the Gram matrix are read instead of columns, which pays while they are no longer.
     short = gram if len(columns) <= 2 * columns.shape[1] else None
     rank, sweeps = (rank, SWEEPS) if columns.size <= LARGE else (min(rank, 4), SWEEPS // 2)
-    return mixing(columns, rank=rank, sweeps=sweeps, keys=seed, gram=short)
+    return mixing(columns, rank=rank, sweeps=sweeps, keys=_key(seed), gram=short)
+
+
+def _key(seed: int) -> Array:
+    return sample_keys(seed, np.arange(1))
 
 
 def _leading(columns: Array, image: Array) -> Array:
@@ -112,20 +123,26 @@ def _leading(columns: Array, image: Array) -> Array:
 
 def _combinations(directions: Array, count: int, seed: int) -> Array:
     """Signs (count, d) of Gaussian combinations of the directions (r, d)."""
-    weights = random_on_sphere(
-        np.full(1, seed, dtype=np.uint64), 2, np.ones(1), 2.0, count * len(directions), np.float64
-    )
+    weights = random_on_sphere(_key(seed), 2, np.ones(1), 2.0, count * len(directions), np.float64)
     return signs_of(weights.reshape(count, -1) @ directions)
 
 
 def _searched(gram: Array, rows: Array, starts: Array, seed: int, kicks: int) -> Array:
-    keys = np.arange(len(starts), dtype=np.uint64) + np.uint64(seed) * np.uint64(len(starts))
+    keys = sample_keys(seed, np.arange(len(starts)))
     climbed, values = np.empty_like(starts), np.empty(len(starts))
     kernel("gram_search")(gram, rows, starts, keys, 0, climbed, values)
-    best = np.ascontiguousarray(climbed[np.argsort(-values, kind="stable")[:POLISHED]])
+    best = climbed[_distinct(values)[:POLISHED]]
     kicked, values = np.empty_like(best), np.empty(len(best))
     kernel("gram_search")(gram, rows, best, keys[: len(best)], kicks // POLISHED, kicked, values)
     return kicked[int(np.argmax(values))]
+
+
+def _distinct(values: Array) -> Array:
+    """Indices by decreasing value, one for each value: starts often climb to the same signs."""
+    order = np.argsort(-values, kind="stable")
+    sorted_values = values[order]
+    new = np.append(True, sorted_values[1:] < sorted_values[:-1] * (1 - SAME))
+    return order[new]
 
 
 def _climbed(columns: Array, starts: Array) -> Array:

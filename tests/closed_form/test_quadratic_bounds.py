@@ -179,3 +179,24 @@ def test_scale_goes_through(scale):
     assert upper >= value and upper == pytest.approx(
         certified_signs(columns)[2] * scale**2, rel=0.2
     )
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_what_is_not_finite_gets_greedy_signs_and_no_bound(bad):
+    columns = np.random.default_rng(8).normal(size=(30, 8))
+    columns[3, 2] = bad
+    signs, value, upper = certified_signs(columns)
+    assert set(np.unique(signs)) <= {-1, 1} and math.isnan(value) and upper == math.inf
+    signs, value = best_signs(columns)
+    assert set(np.unique(signs)) <= {-1, 1} and math.isnan(value)
+
+
+def test_any_integer_is_a_seed():
+    columns = np.random.default_rng(9).normal(size=(40, 30))
+    found = [best_signs(columns, seed=seed)[0] for seed in (0, -1, 2**64 + 5, 2**63)]
+    assert all(signs.shape == (40,) for signs in found)
+
+
+def test_no_columns_have_no_signs():
+    signs, value, upper = certified_signs(np.zeros((0, 4), np.float32))
+    assert signs.shape == (0,) and value == 0 and upper == 0
