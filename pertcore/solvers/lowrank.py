@@ -21,7 +21,7 @@ TOLERANCE = {4: 3e-6, 8: 1e-11}
 PROBES = 2
 STREAM = 0x70657274
 # Directions after which the rank is first foretold, and a share of room for the forecast.
-FIRST_LOOK, ROOM = 12, 1.3
+FIRST_LOOK, ROOM = 8, 1.3
 # How far beyond the rank promised halfway a straight line is still believed.
 KEPT_WORD = 1.6
 
@@ -140,12 +140,14 @@ class _Search:
         self.ranks[here] = self.rank
 
     def settle(self, tolerance: float, limit: int, *, hopeful: bool) -> None:
-        """Let go whoever is complete or without hope; the others get their next direction."""
+        """Let go whoever is complete, and all without hope; others get their next direction."""
         self.history.append(self.mean_errors())
         going = self.errors()[self.rows] > tolerance
-        if hopeful and self.rank >= FIRST_LOOK:
+        if hopeful and self.rank >= FIRST_LOOK and len(self.rows):
             earlier, now = (self.history[i][self.rows] for i in (self.rank // 2, -1))
-            going &= _foretold(self.rank, earlier, now, tolerance) <= ROOM * limit
+            # ranks of one model are much alike: while there is hope for one sample all stay
+            if np.all(_foretold(self.rank, earlier, now, tolerance) > ROOM * limit):
+                going[:] = False
         self.leave(going)
         if not len(self.rows) or self.rank == limit:
             return

@@ -262,4 +262,5 @@ def _axis(size: int, made: int, places: Array, touched: Array) -> Axis:
         before = Fraction(int(np.max(p * places[felt] - q * low)), q)
         after = Fraction(int(np.max(q * high - p * places[felt])), q)
         found.append(Axis(size, made, ratio, before, after))
-    return min(found, key=lambda axis: axis.period)
+    # of equal periods the simplest ratio: padding left out makes made / size a crooked one
+    return min(found, key=lambda axis: (axis.period, sum(axis.ratio.as_integer_ratio())))

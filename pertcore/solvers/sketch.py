@@ -19,7 +19,7 @@ from pertcore.solvers.products import Products
 # The probability with which the interval of any column, at any look, may be wrong.
 FAILURE = 1e-6
 STREAM = 0x736B6574
-LOOKS = (32, 64, 96, 128, 192, 256, 384, 512)
+LOOKS = (16, 32, 64, 96, 128, 192, 256, 384, 512)
 # Columns whose logarithmic squared lengths deviate less than this are too alike to be pruned.
 ALIKE = 0.25
 
@@ -91,7 +91,7 @@ def _draw(
 def _spread(sums: Array, drawn: int) -> Array:
     """Deviation of the columns' log ||J_k||^2 beyond what the draws alone make of it, (n,)."""
     logs = np.log(np.maximum(sums, np.finfo(float).tiny))
-    own = logs.var(axis=1) - 2 / drawn
+    own = logs.var(axis=1) - 2 / (drawn - 1)
     return np.sqrt(np.maximum(own, 0))
 
 

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import pertcore as pc
 from pertcore.errors import InputError
@@ -119,3 +121,27 @@ def test_a_derivative_by_differences_is_local_too():
     assert combs.reach.combs == 25
     assert not np.any(combs.trusted)
     np.testing.assert_allclose(norms, columns.column_norms(products), rtol=1e-2)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    size=st.integers(60, 90), up=st.integers(1, 3), down=st.integers(1, 3),
+    before=st.integers(0, 3), after=st.integers(0, 3), seed=st.integers(0, 99),
+)  # fmt: skip
+def test_any_band_of_any_slope_is_found_exactly(size, up, down, before, after, seed):
+    """Entry y reaches outputs floor(up * y / down) - before ... + after, some of them not."""
+    rng = np.random.default_rng(seed)
+    made = max(1, size * up // down)
+    a = np.zeros((made, size))
+    for y in range(size):
+        low = up * y // down - before
+        rows = np.arange(max(low, 0), min(low + before + after + 1, made))
+        a[rows, y] = rng.normal(size=len(rows))
+    products = of_matrix(a, n=1)
+    reach = probing.detect(products, most=size)
+    assert reach is not None
+    combs = probing.Combs.of(products, reach)
+    (sparse,) = probing.sparse_columns(combs)
+    assert np.all(combs.trusted)
+    np.testing.assert_array_equal(sparse.toarray(), a)
+    assert reach.combs <= (before + after + 1) * down // up + down + 1
