@@ -18,7 +18,7 @@ def flex_attention(op: Op, n: View) -> Tensor:
     """prob_mod(softmax(score_mod(q k^T scale))) v, with q (n, heads, l, d), k and v (n, h, s, d);
     every head of k and v serves heads / h neighbouring ones of q."""
     q, k, v = n.i[:3]
-    if q is None or k is None or v is None:
+    if q is None or k is None or v is None or any(t.dtype.kind == "O" for t in (q, k, v)):
         raise refusal(n, 0)
     k, v = (_shared(op, t, q) for t in (k, v))
     width = q.shape[-1]

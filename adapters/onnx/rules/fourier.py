@@ -9,6 +9,10 @@ import numpy as np
 from pertcore.adapters.onnx.op import Op, Tensor, View
 from pertcore.adapters.onnx.registry import lower, refusal
 from pertcore.adapters.onnx.rules.lowered import constant_ints
+from pertcore.errors import CapabilityError, ModelError
+
+# Entries of a matrix of cosines, of 4,096 frequencies.
+LARGEST = 1 << 24
 
 
 @lower("DFT")
@@ -23,11 +27,21 @@ def dft(op: Op, n: View) -> Tensor:
         raise refusal(n, 0)
     read = length // 2 + 1 if inverse and half else length
     x = _fitted(op, n.x, axis, read)
+    _bounded(n, length * read)
     if inverse and half:
         return _real_inverse(op, x, axis, length)
     made = length // 2 + 1 if half else length
+    _bounded(n, length * made)
     angle = 2.0 * np.pi * np.outer(np.arange(length), np.arange(made)) / length
     return _transformed(op, x, axis, angle if inverse else -angle, 1.0 / length if inverse else 1.0)
+
+
+def _bounded(n: View, entries: int) -> None:
+    """Raises CapabilityError for constants beyond what is made when the model is emitted."""
+    if not 0 < entries <= LARGEST:
+        raise CapabilityError(
+            f"{n.kind} {n.node.label!r}: a matrix of {entries} entries, at most {LARGEST} are made"
+        )
 
 
 def _axis(n: View) -> int:
@@ -81,7 +95,10 @@ def stft(op: Op, n: View) -> Tensor:
     length = constant_ints(n, 3)[0] if n.input(3) is not None else (window or n.x).shape[0]
     if not isinstance(size, int) or not isinstance(length, int):
         raise refusal(n, 0)
+    if step < 1 or not 0 < length <= size:
+        raise ModelError(f"STFT {n.node.label!r}: frames of {length} of {size}, every {step}")
     frames = (size - length) // step + 1
+    _bounded(n, max(frames, length) * length)
     index = step * np.arange(frames)[:, None] + np.arange(length)
     x = n.x if n.x.rank == 3 else op.Unsqueeze(n.x, [2])
     cut = op.Gather(x, index, axis=1)

@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from pertcore.adapters.onnx.differentiate import differentiate
 from pertcore.errors import CapabilityError, ModelError
@@ -95,3 +95,15 @@ def test_what_clip_gives_to_the_entry_and_to_its_bounds(x, low, high, slopes):
     given = {f"x{i}": array for i, array in enumerate(one.x)}
     found = session.run(None, {**given, "ct_y0": np.ones(1, np.float32)})
     assert [float(g.reshape(())) for g in found] == list(slopes)
+
+
+def test_transforms_beyond_all_bounds():
+    line = case("DFT", numbers(1, 5, 1), axis=1, opset=19)
+    wide = changed(line)
+    wide.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 10**9
+    with pytest.raises(CapabilityError, match=r"DFT 'y0': a matrix of .* entries"):
+        differentiate(wide)
+    frames = case("STFT", numbers(1, 12, 1), np.array(3), None, np.array(4))
+    frames.model.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.array(-(2**40)), "x1"))
+    with pytest.raises(ModelError, match=r"STFT 'y0': frames of 4 of 12, every -"):
+        differentiate(frames.model)
