@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,10 @@ from pertcore.adapters.onnx.op import Op, Tensor, View
 from pertcore.adapters.onnx.registry import lower, refusal
 from pertcore.adapters.onnx.symbolic import Poly, product
 from pertcore.adapters.onnx.windows import explicit_pads, output_sizes, spatial
+from pertcore.errors import CapabilityError
+
+# Entries of an index that is made when the model is emitted.
+LARGEST = 1 << 24
 
 
 def constant_ints(n: View, index: int) -> list[int]:
@@ -140,7 +145,7 @@ def one_hot(op: Op, n: View) -> Tensor:
     index = op.Cast(n.x, to=7)
     depth = op.Cast(op.resized(n.b, [1]), to=7)
     known = n.b.value
-    if known is not None:
+    if known is not None and known.reshape(-1)[0] <= LARGEST:
         places = op.const(np.arange(int(known.reshape(-1)[0])))
     else:
         places = op.Range(op.const(0), op.Squeeze(depth, [0]), op.const(1))
@@ -210,6 +215,8 @@ def col2im(op: Op, n: View) -> Tensor:
     """Columns of patches added where they lie in the image; what falls on the pads is dropped."""
     image, block = constant_ints(n, 1), constant_ints(n, 2)
     rank = len(image)
+    if max(math.prod(image), math.prod(block)) > LARGEST:
+        raise CapabilityError(f"Col2Im {n.node.label!r}: an image {image} of blocks {block}")
     strides, dilations, extents = spatial(n.node.attrs, block)
     pads = n.attr("pads") or [0] * (2 * rank)
     index, inside = np.zeros((1, 1), np.int64), np.ones((1, 1), bool)
