@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from pertcore.closed_form import sampling
 from pertcore.constraints import parse_norm
-from pertcore.errors import InputError
+from pertcore.errors import InputError, PertcoreWarning
 from pertcore.oracle import Array, Oracle
 from pertcore.solvers import columns, quadratic
 from pertcore.solvers.jacobian import linearized, shaped
@@ -111,6 +112,7 @@ def singular_vectors(
     )
     pulled = np.moveaxis(products.pull(np.moveaxis(found.left, 1, 0)), 0, 1)
     rest = np.linalg.norm(pulled - found.values[:, :, None] * found.right, axis=2)
+    _warn(found.values[:, 0])
     first = slice(None) if batched else 0
     return SingularVectors(
         found.values[first], shaped(found.right, products.input_shape, batched),
@@ -206,22 +208,48 @@ def triplets(
     keys = sampling.sample_keys(rng, np.arange(n))
     start = sampling.random_on_sphere(keys, 0, np.ones(n), 2.0, d, products.dtype)
     vector = n * (d + outputs) * products.dtype.itemsize
-    return singular(
+    found = singular(
         products, start, count=count, tolerance=tolerance, min_pairs=min_pairs,
-        max_pairs=max_pairs, longest=max(8, max_memory // vector),
+        max_pairs=max_pairs, longest=max(8, max_memory // max(vector, 1)),
     )  # fmt: skip
+    # Lanczos takes a product that is not finite for zero
+    zero = np.flatnonzero(found.values[:, 0] == 0)
+    if len(zero):
+        images = products.take(zero).push(start[zero])
+        _mark(found, zero[~np.isfinite(images).all(axis=1)])
+    return found
 
 
 def whole(products: Products, count: int) -> Spectrum:
     """The singular triplets of J, every column at hand; 0 pairs."""
-    held = columns.explicit(products, max_memory=columns.size(products))
-    right, values, left = np.linalg.svd(held.astype(np.float64), full_matrices=False)
+    held = columns.explicit(products, max_memory=columns.size(products)).astype(np.float64)
+    broken = np.flatnonzero(~np.isfinite(held).all(axis=(1, 2)))
+    held[broken] = 0
+    right, values, left = np.linalg.svd(held, full_matrices=False)
     n, kind = len(products), products.dtype
     upper = values[:, 0] * (1 + ROUNDING[kind.itemsize])
-    return Spectrum(
+    found = Spectrum(
         values[:, :count], right[:, :, :count].transpose(0, 2, 1).astype(kind),
         left[:, :count].astype(kind), np.zeros(n), upper, np.ones(n, bool), np.zeros(n, int),
     )  # fmt: skip
+    _mark(found, broken)
+    return found
+
+
+def _mark(found: Spectrum, broken: Array) -> None:
+    """NaN for samples whose Jacobian is not finite."""
+    found.values[broken] = found.upper[broken] = np.nan
+    found.right[broken] = found.left[broken] = np.nan
+
+
+def _warn(values: Array) -> None:
+    broken = int(np.count_nonzero(~np.isfinite(values)))
+    if broken:
+        warnings.warn(
+            f"the Jacobian is not finite at {broken} of {len(values)} samples: check the scale of "
+            "the inputs, or whether the model has a derivative there",
+            PertcoreWarning, stacklevel=4,
+        )  # fmt: skip
 
 
 def _longest(products: Products, memory: int, rng: int, batched: bool) -> OperatorNorm:
@@ -242,6 +270,7 @@ def _norm(
     p: float, value: Array, upper: Array, kind: str, vector: Array, residual: Array, pairs: Array,
     method: str, products: Products, batched: bool,
 ) -> OperatorNorm:  # fmt: skip
+    _warn(value)
     first = slice(None) if batched else 0
     made = shaped(vector.astype(products.dtype), products.input_shape, batched)
     return OperatorNorm(

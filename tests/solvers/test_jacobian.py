@@ -9,7 +9,7 @@ import pytest
 from scipy.sparse.linalg import LinearOperator, svds
 
 import pertcore as pc
-from pertcore.errors import CapabilityError, InputError
+from pertcore.errors import CapabilityError, InputError, PertcoreWarning
 from pertcore.solvers import jacobian_norms
 from tests.solvers.local_models import LOCAL, convolutions
 
@@ -234,3 +234,29 @@ def test_zero_jacobians_have_zero_norms():
     model = pc.from_matrix(np.zeros((80, 90)))
     found = pc.spectral_norm(model, np.zeros((2, 90)))
     assert np.all(found.value == 0) and np.all(found.upper == 0)
+
+
+@pytest.mark.parametrize("size", [(80, 90), (5, 6)])
+def test_a_jacobian_that_is_not_finite_has_no_norm(size):
+    """Only the second of three samples is broken."""
+    a = np.random.default_rng(0).normal(size=size)
+
+    def scaled(x, v, matrix):
+        return (v @ matrix) * np.where(x[:, :1] > 5, np.nan, 1)
+
+    model = pc.from_function(
+        lambda x: x @ a.T, vjp=lambda x, v: scaled(x, v, a), jvp=lambda x, v: scaled(x, v, a.T),
+        input_shape=(size[1],), output_shape=(size[0],), dtype=np.float64,
+    )  # fmt: skip
+    x = np.zeros((3, size[1]))
+    x[1, 0] = 9
+    for call in (pc.spectral_norm, lambda m, x: pc.operator_norm(m, x, 1)):
+        with pytest.warns(PertcoreWarning, match="not finite at 1 of 3 samples"):
+            found = call(model, x)
+        assert np.isnan(found.value).tolist() == [False, True, False]
+        assert np.isnan(found.upper).tolist() == [False, True, False]
+    with pytest.warns(PertcoreWarning, match="not finite at 1 of 3 samples"):
+        vectors = pc.singular_vectors(model, x, 2)
+    truth = np.linalg.svd(a, compute_uv=False)[:2]
+    assert np.all(np.isnan(vectors.values[1])) and np.all(np.isnan(vectors.right[1]))
+    np.testing.assert_allclose(vectors.values[[0, 2]], [truth, truth], rtol=1e-6)
