@@ -245,8 +245,7 @@ class OnnxOracle:
         if len(x) == 0:
             nothing = np.zeros((0, *self.output_shape), self.dtype)
             return OnnxLinearization(self._engine, self.calls, nothing, {})
-        # The residuals may share the memory of x, and the caller may write to x later.
-        value, residuals = self._engine.run(np.array(x, order="C"))
+        value, residuals = self._engine.run(x)
         return OnnxLinearization(self._engine, self.calls, value, residuals)
 
     def _checked(self, x: Array) -> Array:

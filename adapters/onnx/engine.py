@@ -97,7 +97,8 @@ class Engine:
 
     def run(self, x: Array) -> tuple[Array, dict[str, Any]]:
         """f(x), (n, *out), and the residuals by name (OrtValues)."""
-        point = place(x, self.providers)
+        # The caller may write to x later; as a residual it needs memory of its own.
+        point = place(x.copy() if self._input in self.residuals else x, self.providers)
         made = self._forward.run({self._input: point})
         known = dict(zip(self._forward.outputs, made, strict=True))
         known[self._input] = point

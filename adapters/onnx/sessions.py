@@ -25,7 +25,7 @@ MISSING = re.compile(r"Could not find an implementation for (?P<op>\w+)\(\d+\)")
 
 
 class Session:
-    """One model, loaded on first use; inputs and outputs are OrtValues on the model's device."""
+    """One model, loaded on first use; inputs and outputs stay on the model's device."""
 
     def __init__(
         self,
@@ -45,12 +45,13 @@ class Session:
         self._devices = [_device(self._providers[0])] * len(self.outputs)
 
     def run(self, feeds: Mapping[str, Any]) -> list[Any]:
-        """Outputs as OrtValues, in the order of the model. Raises ModelError where it fails."""
+        """Outputs as values of ONNX Runtime, in the order of the model, whose `numpy()` is an
+        array. Raises ModelError where the run fails."""
         session = self._loaded()
         # Vectors cost half of what bindings do, which is what small models spend most time on.
         given, made = pybind.OrtValueVector(), pybind.OrtValueVector()
         for value in feeds.values():
-            given.push_back(value._ortvalue)
+            given.push_back(value.value if isinstance(value, Placed) else value)
         try:
             session.run_with_ortvaluevector(
                 self._options, list(feeds), given, self.outputs, made, self._devices
@@ -58,7 +59,7 @@ class Session:
         except Exception as error:
             raise ModelError(f"ONNX Runtime: {str(error).splitlines()[0]}") from error
         # By index: the end of an iteration is an exception in C++, some 40 us.
-        return [onnxruntime.OrtValue(made[i]) for i in range(len(self.outputs))]
+        return [made[i] for i in range(len(self.outputs))]
 
     def _loaded(self) -> Any:
         if self._model is not None:
@@ -134,10 +135,19 @@ def _device(provider: str) -> Any:
     return pybind.OrtDevice(kind, pybind.OrtDevice.default_memory(), 0)
 
 
-def place(array: Array, providers: Sequence[str] | None) -> Any:
-    """The array as an OrtValue; on the CPU it shares the array's memory."""
-    whole = np.asarray(array, order="C")
-    if providers and _on_gpu(providers[0]):
-        return onnxruntime.OrtValue.ortvalue_from_numpy(whole, "cuda", 0)
-    value = pybind.OrtValue.ortvalue_from_numpy(whole, _device(CPU[0]))
-    return onnxruntime.OrtValue(value, whole)
+class Placed:
+    """An array as a value of ONNX Runtime, which on the CPU is the array's own memory."""
+
+    __slots__ = ("array", "value")
+
+    def __init__(self, array: Array, provider: str) -> None:
+        self.array = array
+        self.value = pybind.OrtValue.ortvalue_from_numpy(array, _device(provider))
+
+    def numpy(self) -> Array:
+        return self.array
+
+
+def place(array: Array, providers: Sequence[str] | None) -> Placed:
+    """The array as a value on the device of the first of `providers`."""
+    return Placed(np.asarray(array, order="C"), providers[0] if providers else CPU[0])
