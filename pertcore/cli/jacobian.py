@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from pertcore.cli.console import say, show_table, warn
 from pertcore.cli.models import open_models
 from pertcore.constraints import parse_norm
 from pertcore.data import Inputs, read_inputs
-from pertcore.errors import InputError
+from pertcore.errors import InputError, PertcoreWarning
 from pertcore.evaluation.records import ready_folder
 from pertcore.oracle import Array, Oracle
 from pertcore.solvers.columns import parse_memory
@@ -52,15 +53,13 @@ def run(
         raise InputError(f"--count {count}: a Jacobian of this model has {most} singular values")
     warn(notes)
     found = Findings()
-    for part in _batches(chosen, oracle, memory):
-        x = samples[part.start : part.stop]
-        _add_norms(found, oracle, x, orders, memory, arguments.seed)
-        vectors = pertcore.singular_vectors(oracle, x, count, max_memory=memory, rng=arguments.seed)
-        found.add("singular_values", vectors.values)
-        found.add("residual", vectors.residual)
-        if target is not None:
-            found.add("right", vectors.right)
-            found.add("left", vectors.left)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", PertcoreWarning)
+        for part in _batches(chosen, oracle, memory):
+            x = samples[part.start : part.stop]
+            _add_norms(found, oracle, x, orders, memory, arguments.seed)
+            _add_vectors(found, oracle, x, count, memory, arguments.seed, target is not None)
+    warn(str(w.message) for w in caught if issubclass(w.category, PertcoreWarning))
     _show(found, orders, chosen, oracle)
     if target is not None:
         _save(target, found, chosen)
@@ -118,6 +117,17 @@ def _add_norms(
         found.add(f"upper_{name}", norm.upper)
         found.add(f"vector_{name}", norm.vector)
         found.sayings[f"norm {name}: {norm.kind}; {norm.method}"] = ""
+
+
+def _add_vectors(
+    found: Findings, oracle: Oracle, x: Array, count: int, memory: int, seed: int, kept: bool
+) -> None:
+    vectors = pertcore.singular_vectors(oracle, x, count, max_memory=memory, rng=seed)
+    found.add("singular_values", vectors.values)
+    found.add("residual", vectors.residual)
+    if kept:
+        found.add("right", vectors.right)
+        found.add("left", vectors.left)
 
 
 def _show(found: Findings, orders: dict[str, float], chosen: range, oracle: Oracle) -> None:

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 import pertcore
@@ -90,3 +91,20 @@ def test_what_is_wrong_is_one_line(
 def test_inputs_are_needed(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["jacobian", str(AUTOENCODER)]) == 2
     assert "--inputs is missing" in capfd.readouterr().err
+
+
+def test_a_jacobian_that_is_not_finite_is_a_warning(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """sqrt has no derivative at 0."""
+    info = onnx.helper.make_tensor_value_info
+    node = onnx.helper.make_node("Sqrt", ["x"], ["y"])
+    graph = onnx.helper.make_graph([node], "g", [info("x", 1, ["n", 4])], [info("y", 1, ["n", 4])])
+    opset = onnx.helper.make_opsetid("", 18)
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=10), tmp_path / "m")
+    np.save(tmp_path / "x.npy", np.array([[1, 1, 1, 4], [1, 0, 1, 1]], np.float32))
+    given = ["jacobian", str(tmp_path / "m"), "--inputs", str(tmp_path / "x.npy"), "--count", "2"]
+    assert main(given) == 0
+    shown = capfd.readouterr()
+    assert "warning: the Jacobian is not finite at 1 of 2 samples" in shown.err
+    assert shown.err.count("\n") == 1 and "nan" in shown.out and "0.5" in shown.out
