@@ -251,9 +251,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, default=None, help="write the figures as JSON")
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument(
-        "--quick", action="store_true", help="one thread, small batches, eager only"
-    )
+    parser.add_argument("--threads", nargs="*", type=int, default=[1, 2])
+    parser.add_argument("--quick", action="store_true", help="small batches, eager only")
     parser.add_argument("--only", nargs="*", default=CELLS, help="names of networks")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -262,7 +261,7 @@ def main() -> None:
     report: dict[str, Any] = {"machine": facts, "command": " ".join(sys.argv)}
     print(HEAD)
     report["cells"] = rows = []
-    for threads in (1,) if arguments.quick else (1, 2):
+    for threads in arguments.threads:
         for name in arguments.only:
             for batch in BATCHES[:2] if arguments.quick else BATCHES:
                 row = cell(name, batch, threads, arguments.rounds, not arguments.quick)
@@ -271,7 +270,7 @@ def main() -> None:
                 write(arguments.out, report)
     report["jacobians"] = [
         jacobian(name, threads, arguments.rounds)
-        for threads in (1, 2) for name in ("autoencoder", "conv_autoencoder")
+        for threads in arguments.threads for name in ("autoencoder", "conv_autoencoder")
     ]  # fmt: skip
     report["build"] = build_times()
     for row in [*report["jacobians"], *report["build"]]:
