@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,24 +12,11 @@ from onnx import helper, numpy_helper
 
 from pertcore.adapters.onnx.select import FLOATS, Choice
 from pertcore.adapters.onnx.untouched import UserModel
+from pertcore.adapters.parts import Part, weights_by_name
 from pertcore.errors import InputError
 from pertcore.oracle import Array
 
 STACKED = "pertcore_stacked"
-
-
-@dataclass(frozen=True)
-class Part:
-    """One output's place in the stacked (n, K), its own shape, and the factor it was given."""
-
-    place: slice
-    shape: tuple[int, ...]
-    scale: float = 1.0
-
-    def read(self, stacked: Array) -> Array:
-        """This output (n, *shape) as the model gives it, from the stacked outputs (n, K)."""
-        flat = np.asarray(stacked).reshape(len(stacked), -1)[:, self.place]
-        return flat.reshape(len(flat), *self.shape) / flat.dtype.type(self.scale)
 
 
 def checked_weights(
@@ -47,25 +34,7 @@ def checked_weights(
             raise InputError(f"output={name!r}: the model's outputs of floats: {', '.join(floats)}")
     if not names or len(set(names)) < len(names) or len({types[name] for name in names}) > 1:
         raise InputError(f"output={list(names)!r}: name outputs of one type, each once")
-    given = _by_name(names, weights)
-    for name, weight in given.items():
-        if not (np.isfinite(weight) and weight > 0):
-            raise InputError(f"weights: {name!r} has {weight!r}, and a weight is a number > 0")
-    return given
-
-
-def _by_name(names: Sequence[str], weights: Any) -> dict[str, float]:
-    if weights is None:
-        return dict.fromkeys(names, 1.0)
-    if isinstance(weights, Mapping):
-        unknown = sorted(set(weights) - set(names))
-        if unknown:
-            raise InputError(f"weights: {unknown[0]!r} is not among output={list(names)!r}")
-        return {name: float(weights.get(name, 1.0)) for name in names}
-    values = list(weights)
-    if len(values) != len(names):
-        raise InputError(f"weights={values!r}: {len(names)} outputs want as many weights")
-    return dict(zip(names, map(float, values), strict=True))
+    return weights_by_name(names, weights)
 
 
 def stacked(model: onnx.ModelProto, weights: Mapping[str, float]) -> onnx.ModelProto:
