@@ -66,6 +66,11 @@ class EnsembleOracle:
         return frozenset.intersection(*(m.capabilities for m in self.members))
 
     @property
+    def prices(self) -> tuple[float, float]:
+        each = [getattr(m, "prices", (1.0, 1.0)) for m in self.members]
+        return max(push for push, _ in each), max(pull for _, pull in each)
+
+    @property
     def notes(self) -> tuple[str, ...]:
         return tuple(note for m in self.members for note in getattr(m, "notes", ()))
 

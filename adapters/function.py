@@ -96,6 +96,12 @@ class FunctionOracle:
             return (f"no jvp given: a jvp is exact but costs {k} VJPs per sample",)
         return ()
 
+    @property
+    def prices(self) -> tuple[float, float]:
+        """What J u and J^T v cost, in products of the kind that was given."""
+        push = math.prod(self.output_shape) if self.given_jvp is None and self.given_vjp else 1
+        return float(push), float(math.prod(self.input_shape) if self.given_vjp is None else 1)
+
     def __call__(self, x: Array) -> Array:
         batch = as_batch(x, self.input_shape, self.dtype)
         return self.run(batch).astype(self.dtype, copy=False)

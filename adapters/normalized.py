@@ -71,6 +71,10 @@ class NormalizedOracle:
         return self.inner.calls
 
     @property
+    def prices(self) -> tuple[float, float]:
+        return getattr(self.inner, "prices", (1.0, 1.0))
+
+    @property
     def notes(self) -> tuple[str, ...]:
         return tuple(getattr(self.inner, "notes", ()))
 

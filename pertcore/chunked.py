@@ -55,6 +55,10 @@ class ChunkedOracle:
         return self.inner.capabilities | {"take"}
 
     @property
+    def prices(self) -> tuple[float, float]:
+        return getattr(self.inner, "prices", (1.0, 1.0))
+
+    @property
     def notes(self) -> tuple[str, ...]:
         return tuple(getattr(self.inner, "notes", ()))
 

@@ -52,7 +52,9 @@ class Oracle(Protocol):
     offers, whether `take` works without a model run, and whether the products are exact
     derivatives (not finite differences). An optional attribute `notes`, a tuple of sentences,
     tells the user what is approximated; an optional method `deterministic()` returns the same
-    model on one thread; an optional `ensemble_size` m says that outputs are (n, m, K).
+    model on one thread; optional `prices` (of J u, of J^T v) tell what a product costs that is
+    put together from many of the other kind, 1 by default; an optional `ensemble_size` m says
+    that outputs are (n, m, K).
     """
 
     @property

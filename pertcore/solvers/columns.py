@@ -63,7 +63,7 @@ def explicit(products: Products, *, max_memory: int = MAX_MEMORY) -> Array:
             f"({readable(max_memory)}): raise max_memory, or give fewer samples at a time"
         )
     held = np.empty((len(products), products.d, products.outputs), products.dtype)
-    if products.outputs < products.d:
+    if products.by_rows:
         for rows, block in stream_rows(products, max_memory=max_memory):
             held[:, :, rows] = block.transpose(0, 2, 1)
     else:
@@ -91,7 +91,7 @@ def stream_rows(
 def column_norms(products: Products, *, max_memory: int = MAX_MEMORY) -> Array:
     """The Euclidean norm of every column, (n, d) float64, in one sweep that keeps O(n d)."""
     squares = np.zeros((len(products), products.d))
-    if products.outputs < products.d:
+    if products.by_rows:
         for _, block in stream_rows(products, max_memory=max_memory):
             squares += np.einsum("nbd,nbd->nd", block, block, dtype=np.float64)
     else:

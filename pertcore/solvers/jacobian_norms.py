@@ -203,7 +203,7 @@ def triplets(
 ) -> Spectrum:
     """`lanczos.singular` from random starts; a J of few rows or columns is taken whole instead."""
     n, d, outputs = len(products), products.d, products.outputs
-    if min(d, outputs) <= FEW and columns.size(products) <= max_memory:
+    if products.sweep <= FEW / 2 * sum(products.prices) and columns.size(products) <= max_memory:
         return whole(products, count)
     keys = sampling.sample_keys(rng, np.arange(n))
     start = sampling.random_on_sphere(keys, 0, np.ones(n), 2.0, d, products.dtype)

@@ -56,9 +56,9 @@ def largest_column(
     """
     if method not in METHODS:
         raise InputError(f"method={method!r}: allowed are {', '.join(METHODS)}")
-    plain = min(products.d, products.outputs)
+    structured = products.sweep > PLAIN and products.plain
     ways = {"combs": _combs, "low rank": _low_rank, "sketch": _sketch}
-    chosen = [method] if method != "auto" else list(ways) if plain > PLAIN else []
+    chosen = [method] if method != "auto" else list(ways) if structured else []
     jvps, vjps = 0, 0
     notes: list[str] = []
     for name in chosen if method != "columns" else ():
@@ -82,7 +82,7 @@ def _added(found: Longest, jvps: int, vjps: int, notes: list[str]) -> Longest:
 
 def _sweep(products: Products, max_memory: int) -> Longest:
     norms = columns.column_norms(products, max_memory=max_memory)
-    rows = products.outputs < products.d
+    rows = products.by_rows
     return _of_norms(norms, "columns", 0 if rows else products.d, products.outputs if rows else 0)
 
 

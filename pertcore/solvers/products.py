@@ -17,7 +17,7 @@ class Products:
 
     `free` is None or a mask (1, d) or (n, d), 0 where a feature is frozen: then J stands for
     J diag(free). `rows` are the samples of `lin` that count, None for all of them, where the
-    linearisation cannot leave samples out.
+    linearisation cannot leave samples out. `prices`: what J v and J^T u cost, of the oracle.
     """
 
     lin: Linearization
@@ -27,6 +27,7 @@ class Products:
     free: Array | None = None
     rows: Array | None = None
     taking: bool = True
+    prices: tuple[float, float] = (1.0, 1.0)
 
     @classmethod
     def at(cls, oracle: Oracle, lin: Linearization, free: Array | None = None) -> Products:
@@ -41,6 +42,7 @@ class Products:
         return cls(
             lin, tuple(oracle.input_shape), tuple(oracle.output_shape), np.dtype(oracle.dtype),
             free, taking="take" in oracle.capabilities,
+            prices=getattr(oracle, "prices", (1.0, 1.0)),
         )  # fmt: skip
 
     def __len__(self) -> int:
@@ -54,6 +56,21 @@ class Products:
     def outputs(self) -> int:
         """K, the number of outputs of one sample."""
         return math.prod(self.output_shape)
+
+    @property
+    def plain(self) -> bool:
+        """Whether J v and J^T u cost about the same, neither put together from the other."""
+        return self.prices == (1.0, 1.0)
+
+    @property
+    def by_rows(self) -> bool:
+        """Whether K rows of J cost less than its d columns."""
+        return self.outputs * self.prices[1] < self.d * self.prices[0]
+
+    @property
+    def sweep(self) -> float:
+        """The price of all of J."""
+        return min(self.outputs * self.prices[1], self.d * self.prices[0])
 
     def push(self, v: Array) -> Array:
         """J v: (n, d) or (c, n, d) -> (n, K) or (c, n, K)."""

@@ -41,7 +41,7 @@ def every_norm(products: Products, *, max_memory: int = MAX_MEMORY, rng: int = 0
 
 
 def _combs(products: Products, max_memory: int, rng: int) -> probing.Combs | None:
-    if min(products.d, products.outputs) <= PLAIN:
+    if products.sweep <= PLAIN or not products.plain:
         return None
     reach = probing.detect(products)
     if reach is None:

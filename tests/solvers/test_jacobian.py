@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 
 import numpy as np
 import pytest
@@ -260,3 +261,24 @@ def test_a_jacobian_that_is_not_finite_has_no_norm(size):
     truth = np.linalg.svd(a, compute_uv=False)[:2]
     assert np.all(np.isnan(vectors.values[1])) and np.all(np.isnan(vectors.right[1]))
     np.testing.assert_allclose(vectors.values[[0, 2]], [truth, truth], rtol=1e-6)
+
+
+@pytest.mark.parametrize("wrapped", [lambda m: m, lambda m: pc.normalized(m, 0.0, 1.0)])
+@pytest.mark.parametrize("given", ["vjp", "jvp"])
+def test_a_model_with_one_kind_of_product_is_swept_with_that(given, wrapped):
+    """The other kind would cost K or d of them each: 80 outputs, 90 inputs."""
+    a = np.random.default_rng(0).normal(size=(80, 90))
+    whole = {"vjp": lambda x, v: v @ a, "jvp": lambda x, v: v @ a.T}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PertcoreWarning)  # of what a gradient will cost
+        inner = pc.from_function(
+            lambda x: x @ a.T, **{"vjp": None, given: whole[given]},
+            input_shape=(90,), output_shape=(80,), dtype=np.float64,
+        )  # fmt: skip
+    model = wrapped(inner)
+    for p, truth in ((1, np.linalg.norm(a, axis=0).max()), (2, np.linalg.norm(a, 2))):
+        before = model.calls.copy()
+        found = pc.operator_norm(model, np.zeros(90), p)
+        spent = model.calls - before
+        np.testing.assert_allclose(found.value, truth, rtol=1e-9)
+        assert (spent.vjp, spent.jvp) == ((80, 0) if given == "vjp" else (0, 90))
