@@ -39,7 +39,7 @@ def kept(
     with _LOCK:
         if key in _KEPT:
             _KEPT.move_to_end(key)
-            return _KEPT[key][1]  # type: ignore[no-any-return]
+            return _KEPT[key][1]
     made = make()
     with _LOCK:
         _KEPT[key] = size, made
