@@ -16,6 +16,8 @@ PUBLIC = {
     "operator_norm": "pertcore.solvers.jacobian_norms",
     "from_onnx": "pertcore.adapters.onnx.adapter",
     "differentiate": "pertcore.adapters.onnx.differentiate",
+    "from_torch": "pertcore.adapters.torch.adapter",
+    "from_jax": "pertcore.adapters.jax",
     "from_function": "pertcore.adapters.function",
     "from_matrix": "pertcore.adapters.matrix",
     "from_network": "pertcore.adapters.network",

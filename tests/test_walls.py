@@ -55,6 +55,8 @@ TABLES = {"typer", "rich", "click", "pyarrow", "matplotlib", "jinja2", "PIL"}
 FOREIGN = {
     "kernels/compiled/": {"numba"},
     "adapters/onnx/": {"onnx", "onnxruntime", "google"},  # google.protobuf reads ONNX files
+    "adapters/torch/": {"torch"},
+    "adapters/jax.py": {"jax"},
     "pertcore/cli/": TABLES,
     "pertcore/evaluation/": TABLES,
     "pertcore/detection/": {"PIL"},
@@ -212,6 +214,8 @@ PLANTED = {
     "numba in compiled kernels alone": ("kernels/definitions/steps.py", "import numba"),
     "onnx in its adapter alone": ("pertcore/cli/app.py", "from onnx import helper"),
     "onnxruntime in its adapter alone": ("adapters/function.py", "import onnxruntime as ort"),
+    "torch in its adapter alone": ("adapters/jax.py", "import torch"),
+    "jax in its adapter alone": ("adapters/torch/point.py", "import jax"),
     "no torch": ("adapters/onnx/session.py", "import torch.nn"),
     "no jax": ("pertcore/arrays.py", "from jax import numpy"),
     "no cupy": ("kernels/compiled/steps.py", "import cupy"),

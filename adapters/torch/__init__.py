@@ -1,0 +1,1 @@
+"""PyTorch modules and functions of tensors as oracles, by autograd."""
