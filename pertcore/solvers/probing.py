@@ -238,12 +238,13 @@ def _places(size: tuple[int, ...]) -> Array:
 def _touched(products: Products, places: Array, made: tuple[int, ...], mark: float) -> Array:
     """Which outputs, (m, *made), feel the mark in each place, whichever the sample."""
     size, _ = _paired(products.input_shape, products.output_shape)
-    seeds = np.zeros((len(places), len(products), products.d), products.dtype)
-    at = np.ravel_multi_index(tuple(places.T), size)
-    seeds[np.arange(len(places)), :, at] = mark
-    with np.errstate(invalid="ignore"):
-        responses = np.stack([products.push(seed) for seed in seeds])
-    return ~(responses == 0).all(axis=1).reshape(len(places), *made)
+    touched = np.zeros((len(places), products.outputs), bool)
+    for felt, at in zip(touched, np.ravel_multi_index(tuple(places.T), size)):
+        seed = np.zeros((len(products), products.d), products.dtype)
+        seed[:, at] = mark
+        with np.errstate(invalid="ignore"):
+            felt[:] = (products.push(seed) != 0).any(axis=0)
+    return touched.reshape(len(places), *made)
 
 
 def _others(touched: Array, axis: int) -> tuple[int, ...]:
