@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from pertcore.adapters.onnx.nodes import every_node
 from pertcore.adapters.onnx.symbolic import Poly, evaluate, symbols
 from pertcore.errors import CapabilityError, ModelError, PertcoreError
 
@@ -17,6 +19,11 @@ if TYPE_CHECKING:
 # Entries of one tensor for a batch of one; of all tensors that no input has a part in; of a sample.
 LARGEST_TENSOR, ALL_FIXED, LARGEST_SAMPLE = 1 << 28, 1 << 28, 1 << 25
 MOST_TURNS = 1 << 20
+# Entries of all tensors for a batch of one, and products summed into them: as many as any model
+# may make, and how many more for each entry of its inputs and weights, or for each pair of both.
+ENTRIES, ENTRIES_EACH = 1 << 25, 1 << 10
+PRODUCTS, PRODUCTS_EACH, PRODUCTS_PAIR = 1 << 30, 1 << 14, 4
+CONTRACTIONS = frozenset(("Conv", "ConvTranspose", "DeformConv", "MatMul", "Gemm", "Einsum"))
 
 # What Python, NumPy and ONNX raise when a node does not fit together.
 TROUBLE = (
@@ -42,6 +49,45 @@ def check(node: Node, kinds: Sequence[Type]) -> None:
                 f"{node.op} {node.label!r} makes a tensor of shape "
                 f"({', '.join(map(str, shape))[:200]}), {what}: at most 2^28 are taken"
             )
+
+
+def check_work(graph: Graph, weights: int) -> None:
+    """Raises ModelError where a model of so many weights makes more numbers of a batch of one, or
+    sums more products, than its size explains: a sane one would take minutes, or all memory."""
+    inputs = sum(least(graph.types[name].shape or ()) for name in graph.inputs)
+    most = (
+        ENTRIES + ENTRIES_EACH * (inputs + weights),
+        PRODUCTS + PRODUCTS_EACH * (inputs + weights) + PRODUCTS_PAIR * inputs * weights,
+    )
+    nodes = {id(node): node for node in every_node(graph.nodes)}
+    for place, what in enumerate(("numbers", "products")):
+        counts = {key: _work(graph, node)[place] for key, node in nodes.items()}
+        if sum(counts.values()) > most[place]:
+            worst = nodes[max(counts, key=counts.__getitem__)]
+            raise ModelError(
+                f"the model makes {sum(counts.values()):.3g} {what} a sample, most of them by "
+                f"{worst.op} {worst.label!r}: at most {most[place]:.3g} are taken for {inputs} "
+                f"inputs and {weights} weights"
+            )
+
+
+def entries(graph: Graph) -> int:
+    """Numbers in all tensors that the nodes of a graph make of a batch of one, at least one."""
+    return max(sum(_work(graph, node)[0] for node in every_node(graph.nodes)), 1)
+
+
+def _work(graph: Graph, node: Node) -> tuple[int, int]:
+    """Entries that a node makes and products that it sums: for (m, k) @ (k, n), m n and m k n, the
+    root of the product of the three sizes."""
+    made = sum(_entries(graph, name) for name in node.outputs)
+    if node.op in CONTRACTIONS and len(node.inputs) > 1:
+        left, right = (_entries(graph, name) for name in node.inputs[:2])
+        return made, math.isqrt(left * right * made)
+    return made, made * math.prod(node.attrs.get("kernel_shape") or ())
+
+
+def _entries(graph: Graph, name: str) -> int:
+    return least(graph.types[name].shape or ()) if name else 0
 
 
 def least(shape: Sequence[int | Poly]) -> int:
@@ -99,10 +145,13 @@ def check_turns(graph: Graph, node: Node) -> None:
 
 
 def check_sample(name: str, dims: Sequence[int | Poly]) -> None:
-    """Raises CapabilityError for an input of more entries a sample than are taken."""
+    """Raises CapabilityError for an input of more entries a sample, or in all of its fixed batch,
+    than are taken."""
     if least(dims) > LARGEST_SAMPLE:
+        fixed = isinstance(dims[0], int) and dims[0] > 1
+        what = f"in its fixed batch of {dims[0]}" if fixed else "a sample"
         raise CapabilityError(
-            f"input {name!r} has {least(dims):.3g} numbers a sample: at most 2^25 are taken"
+            f"input {name!r} has {least(dims):.3g} numbers {what}: at most 2^25 are taken"
         )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import onnx
 
+from pertcore.adapters.onnx.bounds import entries
 from pertcore.adapters.onnx.engine import Engine
 from pertcore.adapters.onnx.foreign import adopted, pruned
 from pertcore.adapters.onnx.normalise import main_opset, normalise
@@ -26,6 +27,8 @@ Batch = Literal["free", "lifted", "looped"]
 # Largest difference of a batch from single runs, least difference between outputs that tells
 # samples apart, both as fractions of the largest output; share of ones in a sparse input.
 CLOSE, TELLING, SPARSE = 1e-4, 1e-6, 0.05
+# Entries of all tensors that a batch of probes may take; two samples are run in any case.
+PROBED = 1 << 28
 # Step of a difference of the whole model over the size of its input; how far a derivative that is
 # made of differences may be from it.
 QUOTIENT, FAR = 5e-3, 0.1
@@ -166,7 +169,7 @@ def _difference(engine: Engine, user: UserModel, choice: Choice) -> str:
     shape = engine.graph.types[engine.output_value].shape
     if not shape or shape[0] != symbol(BATCH):
         return f"the output's first axis is {shape[0] if shape else 'missing'}, not the batch"
-    x = probes(choice)
+    x = probes(choice)[: max(2, PROBED // entries(engine.graph))]
     single = user(x)
     scale = float(np.max(np.abs(single), initial=0.0))
     if np.all(np.ptp(single, axis=0) <= TELLING * scale):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -14,9 +15,10 @@ from onnx import helper, numpy_helper
 from pertcore.adapters.onnx import expansion, lifting, quotients, registry
 from pertcore.adapters.onnx import foreign as foreign_operators
 from pertcore.adapters.onnx.apart import array_of
-from pertcore.adapters.onnx.bounds import blamed, check_turns
+from pertcore.adapters.onnx.bounds import blamed, check_turns, check_work
 from pertcore.adapters.onnx.control import traced
 from pertcore.adapters.onnx.graph import Graph
+from pertcore.adapters.onnx.inspection import tensors
 from pertcore.adapters.onnx.nodes import Node, Type
 from pertcore.adapters.onnx.op import Op, Tensor, View
 from pertcore.adapters.onnx.symbolic import Poly, symbol
@@ -78,6 +80,7 @@ def reemit(
             continue  # It follows an output that is no number, such as the label of a class.
         with blamed(proto.op_type, proto.name or proto.output[0]):
             _emit(graph, proto, values, lift)
+    check_work(graph, sum(math.prod(tensor.dims) for tensor in tensors(model)))
     return Primal(graph, values, tuple(shapes))
 
 

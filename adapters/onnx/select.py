@@ -154,7 +154,7 @@ def _dims(value: onnx.ValueInfoProto, input_shape: Sequence[int] | None) -> tupl
             f"input {_described(value)} has the free dimensions {', '.join(free)}: "
             f"give the shape of one sample, as in input_shape={_example(sample)}"
         )
-    check_sample(value.name, sample)
+    check_sample(value.name, (batch, *sample))
     if not value.type.tensor_type.shape.dim:
         raise InputError(f"input {value.name!r} has no batch axis")
     return (batch, *sample)

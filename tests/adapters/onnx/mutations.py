@@ -6,7 +6,15 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from tests.adapters.onnx import test_attention, test_contrib, test_control, test_ml, test_straight
+from tests.adapters.onnx import (
+    active_rows,
+    test_attention,
+    test_contrib,
+    test_control,
+    test_microsoft,
+    test_ml,
+    test_straight,
+)
 from tests.adapters.onnx.foreign_rows import built
 from tests.adapters.onnx.models import one_node, small_net
 from tests.adapters.onnx.rows import ROWS
@@ -17,10 +25,13 @@ REAL = (
     "vnncomp/rl_benchmarks/onnx/cartpole.onnx",
     "vnncomp/reach_prob_density/onnx/vdp.onnx",
     "vnncomp/ml4acopf/onnx/14_ieee_ml4acopf.onnx",
+    "vnncomp/collins_rul_cnn/onnx/NN_rul_small_window_20.onnx",
+    "models/mnist_cnn_pytorch.onnx",
+    "models/superres_espcn_x3.onnx",
 )
 NESTED = list(test_control.MODELS.values())
 QUANTISED = [test_straight.qdq()[0], test_straight.qlinear(), test_straight.dynamic()[0]]
-FOREIGN = [*test_contrib.ROWS, *test_ml.ROWS, *test_attention.ROWS]
+FOREIGN = [*test_contrib.ROWS, *test_ml.ROWS, *test_attention.ROWS, *test_microsoft.ROWS]
 EXTREME = (-(2**63), -(2**31), -3, -1, 0, 1, 2, 3, 7, 255, 2**20, 2**31 - 1, 2**40, 2**63 - 1)
 OPERATORS = [*sorted({row.op for row in ROWS}), "Loop", "If", "LSTM", "Attention", "No"]
 
@@ -31,7 +42,7 @@ def data():
 
 def source(rng):
     """A small net, an operator's row, or a real file where the data are there."""
-    kind = rng.integers(8)
+    kind = rng.integers(10)
     found = [data() / name for name in REAL if (data() / name).is_file()]
     if kind == 0 and found:
         return onnx.load(found[rng.integers(len(found))])
@@ -42,7 +53,19 @@ def source(rng):
         return onnx.ModelProto.FromString(pick(rng, models).SerializeToString())
     if kind == 4:
         return built(FOREIGN[rng.integers(len(FOREIGN))])
+    if kind == 5:
+        return one_moving(rng, active_rows.CASES[rng.integers(len(active_rows.CASES))])
     return one_node(ROWS[rng.integers(len(ROWS))], batch=1 if rng.integers(2) else "N")
+
+
+def one_moving(rng, case):
+    """The operator of a case whose every float moves: here any one of them, the rest weights."""
+    model = onnx.ModelProto.FromString(case.model.SerializeToString())
+    place = int(rng.integers(len(case.x)))
+    given = [(v.name, x) for v, x in zip(model.graph.input, case.x, strict=True)]
+    still = [onnx.numpy_helper.from_array(x, name) for name, x in given]
+    model.graph.initializer.extend(still[:place] + still[place + 1 :])
+    return model
 
 
 def mutated(number, seed=0):

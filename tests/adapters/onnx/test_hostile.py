@@ -113,6 +113,36 @@ def test_an_input_beyond_all_bounds():
     refused(net, r"numbers a sample: at most 2\^25", CapabilityError)
 
 
+def test_a_batch_beyond_all_bounds():
+    relu = [helper.make_node("Relu", ["x"], ["y"])]
+    net = model(relu, [value("x", [2**40, 3])], [value("y", None)])
+    refused(net, "in its fixed batch of 1099511627776: at most", CapabilityError)
+
+
+@pytest.mark.parametrize("batch", ["N", 1])
+def test_tensors_within_bounds_that_are_many(batch):
+    """A thousand inputs explain millions of numbers, not hundreds of millions."""
+
+    def padded(width):
+        pads = weight("p", np.array([0, 0, 0, width, 0, 0, 0, width]))
+        nodes = [helper.make_node("Pad", ["x", "p"], ["y"])]
+        return model(nodes, [value("x", [batch, 1, 32, 32])], [value("y", None)], [pads])
+
+    assert from_onnx(padded(40), threads=1).output_shape == (1, 32, 112)
+    refused(padded(10**6), r"numbers a sample, most of them by Pad.*for 1024 inputs and 8 weights")
+
+
+def test_products_that_are_many():
+    """A square of 64 is padded to one of 4096, times itself: 2^36 products."""
+    pads = weight("p", np.array([0, 0, 0, 0, 4032, 4032]))
+    nodes = [
+        helper.make_node("Pad", ["x", "p"], ["a"]),
+        helper.make_node("MatMul", ["a", "a"], ["y"]),
+    ]
+    net = model(nodes, [value("x", ["N", 64, 64])], [value("y", None)], [pads])
+    refused(net, "products a sample, most of them by MatMul.*for 4096 inputs")
+
+
 def test_cycles_and_order():
     nodes = [helper.make_node("Add", ["x", "b"], ["a"]), helper.make_node("Relu", ["a"], ["b"])]
     refused(model(nodes, [value("x", ["N", 2])], [value("b", None)]), "cyclic")
