@@ -32,20 +32,50 @@ def as_numpy(values: Any, name: str) -> tuple[NDArray[Any], Callable[[NDArray[An
 
 
 def _from_dlpack(values: Any, name: str) -> tuple[NDArray[Any], Callable[[NDArray[Any]], Any]]:
-    held = values.detach().cpu() if hasattr(values, "detach") else values
-    held = held.get() if hasattr(held, "get") else held
+    dtype = getattr(values, "dtype", "?")
     try:
+        held = values.detach().cpu() if hasattr(values, "detach") else values
+        held = held.get() if hasattr(held, "get") else held
         array = held if isinstance(held, np.ndarray) else np.from_dlpack(held)
-    except (RuntimeError, TypeError, BufferError) as error:
-        dtype = getattr(values, "dtype", "?")
+    except (RuntimeError, TypeError, BufferError, NotImplementedError) as error:
         raise InputError(
             f"{name} has dtype {dtype}, which NumPy cannot read ({error}): give float32 or float64"
         ) from None
-    framework = sys.modules[type(values).__module__.split(".")[0].removesuffix("lib")]
-    device = getattr(values, "device", None)
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{name} has dtype {dtype}: expected real numbers")
+    return np.asarray(array), _restorer(values, name)
+
+
+def _restorer(values: Any, name: str) -> Callable[[NDArray[Any]], Any]:
+    """Turns NumPy results into arrays of the kind, on the device and in the layout of `values`.
+
+    JAX keeps float64 only where jax_enable_x64 is on, and rounds to float32 elsewhere.
+    """
+    framework, device = _framework(values), getattr(values, "device", None)
+    if framework is None:
+        raise InputError(f"{name} is a {type(values).__name__}: NumPy, PyTorch, JAX or CuPy arrays")
+    if not hasattr(framework, "empty_like") or not hasattr(values, "detach"):
+        here = {} if device is None or framework.__name__ == "cupy" else {"device": device}
+        return lambda result: framework.asarray(result, **here)
 
     def restore(result: NDArray[Any]) -> Any:
         there = framework.from_dlpack(np.ascontiguousarray(result))
-        return there.to(device) if hasattr(there, "to") and device is not None else there
+        if result.shape != tuple(values.shape):
+            return there.to(device)
+        # The strides of the tensor that came in: channels_last stays channels_last.
+        laid = framework.empty_like(values, dtype=there.dtype, requires_grad=False)
+        fits = laid.stride() == there.stride() and laid.device == there.device
+        return there if fits else laid.copy_(there)
 
-    return np.asarray(array), restore
+    return restore
+
+
+def _framework(values: Any) -> Any:
+    """The module that makes such arrays: that of the class, or of one it inherits from."""
+    for kind in type(values).__mro__:
+        top = kind.__module__.partition(".")[0]
+        if top in ("torch", "cupy", "numpy"):
+            return sys.modules[top]
+        if top in ("jax", "jaxlib"):
+            return sys.modules["jax"].numpy
+    return None
