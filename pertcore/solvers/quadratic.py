@@ -6,7 +6,8 @@ c = 0 is (12). The answers are those of the linearised model; `upper` bounds the
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from pertcore.closed_form import quadratic as closed
 from pertcore.closed_form import sampling, steps
 from pertcore.closed_form.quadratic_subsets import ENUMERATED
 from pertcore.constraints import Partition
+from pertcore.errors import InputError
 from pertcore.oracle import Array
 from pertcore.solvers import columns as swept
 from pertcore.solvers import trust_region
@@ -85,6 +87,11 @@ class Question:
     def boxed(self) -> bool:
         return bool(np.any(np.isfinite(self.lo)) or np.any(np.isfinite(self.hi)))
 
+    @property
+    def narrow(self) -> bool:
+        """Whether J has so few rows or columns that it is better taken whole."""
+        return min(self.given.d, self.given.outputs) <= FEW
+
     def room(self) -> tuple[Array, Array]:
         """Middle and half width (n, d) of what ball (p = inf) and box leave to each entry."""
         wide, eps = self.x.astype(np.float64), self.eps[:, None]
@@ -97,8 +104,19 @@ class Question:
         return steps.lmo_ball_box(g, self.x, self.eps, self.norm, self.lo, self.hi)
 
     def fits(self) -> bool:
-        """Whether the columns may be stored."""
+        """Whether the columns of all samples may be stored."""
         return swept.size(self.given) <= self.max_memory
+
+    def at_once(self) -> int:
+        """How many samples' columns may be stored together."""
+        return self.max_memory // max(swept.size(self.given) // max(len(self.given), 1), 1)
+
+    def take(self, rows: Array) -> Question:
+        """The problems of fewer samples."""
+        return replace(
+            self, given=self.given.take(rows), eps=self.eps[rows], keys=self.keys[rows],
+            x=self.x[rows], offset=None if self.offset is None else self.offset[rows],
+        )  # fmt: skip
 
     def stored(self) -> Stored:
         return Stored(every_column(self.given, max_memory=self.max_memory))
@@ -113,8 +131,13 @@ def largest(question: Question) -> Maximum:
     there, and `upper` is that of the ball.
     """
     if math.isinf(question.norm):
-        return _signs(question)
-    found = {1.0: _vertices, 2.0: _euclidean}.get(question.norm, _general)(question)
+        return _in_parts(question, _signs)
+    if question.norm == 1:
+        found = _vertices(question)
+    elif question.norm == 2:
+        found = _in_parts(question, _dense) if question.narrow else _iterated(question)
+    else:
+        found = _in_parts(question, _general)
     if not question.boxed:
         return found
     inside = ascend(question, question.given, [found.eta, -found.eta], most=CLIMBS)
@@ -124,12 +147,34 @@ def largest(question: Question) -> Maximum:
 def paper(question: Question) -> Maximum:
     """As the paper prints it: (14) for p = 1, (13) for p = 2, the greedy signs (19) for p = inf.
 
-    The box plays no part, and neither does c.
+    The box plays no part, and neither does c. Raises InputError for other p.
     """
-    if question.norm == 2:
-        return _singular_step(question)
-    if not math.isinf(question.norm):
-        return _vertices(question)
+    bare = replace(question, offset=None, lo=-math.inf, hi=math.inf)
+    if question.norm not in (1, 2, math.inf):
+        raise InputError(
+            f"method='paper': the paper has p = 1, 2 and inf, not norm={question.norm:g}; "
+            "take method='best'"
+        )
+    if math.isinf(question.norm):
+        return _in_parts(bare, _greedy)
+    return _singular_step(bare) if question.norm == 2 else _vertices(bare)
+
+
+def _in_parts(question: Question, solve: Callable[[Question], Maximum]) -> Maximum:
+    """The problems a few samples at a time, where the columns of all of them do not fit."""
+    step = question.at_once()
+    if question.fits() or step == 0:
+        return solve(question)
+    everyone = np.arange(len(question.given))
+    parts = [solve(question.take(everyone[i : i + step])) for i in range(0, len(everyone), step)]
+    eta, value, upper = (
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("eta", "value", "upper")
+    )
+    return Maximum(eta, value, upper, "; ".join(dict.fromkeys(part.proof for part in parts)))
+
+
+def _greedy(question: Question) -> Maximum:
     stored = question.stored()
     signs = closed.greedy_signs(stored.columns).astype(np.float64)
     eta = question.eps[:, None] * _freed(question, signs)
@@ -145,6 +190,10 @@ def best_subset(question: Question, partition: Partition, method: str) -> Maximu
     and `upper` is inf; without one the maximum over the subsets is exact where all of a subset's
     signs were tried, else a lower bound.
     """
+    return _in_parts(question, lambda part: _best_subset(part, partition, method))
+
+
+def _best_subset(question: Question, partition: Partition, method: str) -> Maximum:
     most = int(np.bincount(partition.labels[partition.labels >= 0]).max())
     stored = _for_subsets(question, partition, most)
     middle, half = question.room()
@@ -202,17 +251,21 @@ def _singular_step(question: Question) -> Maximum:
     return Maximum(eta, value, upper, EXACT if np.all(spectrum.exhausted) else CHANCE)
 
 
-def _euclidean(question: Question) -> Maximum:
-    given = question.given
-    if min(given.d, given.outputs) <= FEW and question.fits():
-        found = trust_region.dense(question.stored(), question.level(), question.eps)
-        return Maximum(found.eta, found.value, found.upper, EXACT)
+def _dense(question: Question) -> Maximum:
+    if not question.fits():
+        return _iterated(question)
+    found = trust_region.dense(question.stored(), question.level(), question.eps)
+    return Maximum(found.eta, found.value, found.upper, EXACT)
+
+
+def _iterated(question: Question) -> Maximum:
     if question.offset is None:
         return _singular_step(question)
-    spectrum = _spectrum(question, given)
+    spectrum = _spectrum(question, question.given)
     found = trust_region.krylov(
-        given, question.level(), question.eps, spectrum, tolerance=1e-3, max_pairs=CERTIFYING
-    )
+        question.given, question.level(), question.eps, spectrum, tolerance=1e-3,
+        max_pairs=CERTIFYING,
+    )  # fmt: skip
     return Maximum(found.eta, found.value, found.upper, CHANCE)
 
 

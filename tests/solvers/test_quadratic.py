@@ -135,6 +135,24 @@ def test_the_paper_s_greedy_signs_are_greedy():
     np.testing.assert_array_equal(found.eta[0], signs)
 
 
+def test_a_batch_too_large_for_the_memory_is_taken_in_parts():
+    rng = np.random.default_rng(7)
+    j = rng.normal(size=(70, 12))
+    for norm in (2, 4, math.inf):
+        whole = quadratic.largest(question(j, norm=norm, n=5))
+        asked = question(j, norm=norm, n=5, max_memory=2 * 8 * 70 * 12)
+        assert not asked.fits() and asked.at_once() == 2
+        parts = quadratic.largest(asked)
+        np.testing.assert_allclose(parts.value, whole.value, rtol=1e-9)
+        np.testing.assert_allclose(parts.upper, whole.upper, rtol=1e-9)
+        assert parts.proof == whole.proof
+
+
+def test_the_paper_has_no_other_orders():
+    with pytest.raises(pc.errors.InputError, match="norm=3"):
+        quadratic.paper(question(np.eye(3), norm=3))
+
+
 def test_beyond_the_memory_budget_nothing_is_stored():
     rng = np.random.default_rng(6)
     j = rng.normal(size=(70, 80)) * np.exp(-np.arange(80) / 8)
