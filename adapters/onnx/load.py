@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from google.protobuf.message import DecodeError
 from onnx import external_data_helper, helper
 
 from pertcore.adapters.onnx import apart
-from pertcore.adapters.onnx.inspection import check_tensor, inspect, tensors
+from pertcore.adapters.onnx.inspection import check_tensor, inner_graphs, inspect, tensors
 from pertcore.errors import InputError, ModelError
 
 
@@ -38,7 +39,19 @@ def load(source: Any) -> onnx.ModelProto:
         )
     _take_in_external_data(model, folder)
     inspect(model)
+    for graph in (model.graph, *model.functions):
+        _trim(graph.node)
     return model
+
+
+def _trim(nodes: Iterable[onnx.NodeProto]) -> None:
+    """Takes off inputs left out at the end: the same to ONNX, but ONNX Runtime crashes on some."""
+    for node in nodes:
+        while node.input and not node.input[-1]:
+            del node.input[-1]
+        for attribute in node.attribute:
+            for inner in inner_graphs(attribute):
+                _trim(inner.node)
 
 
 def _copied(source: onnx.ModelProto) -> onnx.ModelProto:

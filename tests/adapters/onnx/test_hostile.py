@@ -261,6 +261,14 @@ def test_an_input_left_out_among_many():
     refused(model(nodes, [value("x", ["N", 2])], [value("y", None)]), "leaves out an input")
 
 
+def test_an_input_left_out_at_the_end():
+    """It is legal, and ONNX Runtime 1.32 crashes on it."""
+    scale = weight("s", np.ones(3, np.float32))
+    nodes = [helper.make_node("LayerNormalization", ["x", "s", ""], ["y"])]
+    oracle = from_onnx(model(nodes, [value("x", ["N", 3])], [value("y", None)], [scale]), threads=1)
+    np.testing.assert_allclose(oracle(np.eye(1, 3, dtype=np.float32)).sum(), 0, atol=1e-6)
+
+
 def test_what_the_output_does_not_need_is_not_run():
     """A bomb beside the path neither goes off nor stands in the way."""
     sides = weight("s", np.array([2**31, 2**31]))
