@@ -110,40 +110,51 @@ def iterated_quadratic(
     chosen = loss or problem.goal.loss
 
     def once(part: Problem, restart: int) -> Ended:
-        begun = 0.0 if restart else FORWARD
         if restart or steps < LEAST:
-            starts, spent = on_sphere(part, restart)[None], begun
-        else:
-            lin = part.linearize(part.x) if first is None else first
-            starts, spent = _turned_starts(part, lin, chosen, max(1, steps // PER_TURN))
-            spent += begun
-        return climb(part, starts, loss=chosen, units=steps, spent=spent)
+            spent = 0.0 if restart else FORWARD
+            start = on_sphere(part, restart)[None]
+            return climb(part, start, loss=chosen, units=steps, spent=spent)
+        lin = part.linearize(part.x) if first is None else first
+        return _from_turned(part, lin, chosen, steps)
 
     return restarted(problem, once, restarts)
 
 
-def _turned_starts(
-    problem: Problem, lin: Linearization, loss: Loss, turns: int
-) -> tuple[Array, float]:
-    """Two starts (2, n, d) along a power of J^T J times a random vector, and the units they cost.
+def _from_turned(problem: Problem, lin: Linearization, loss: Loss, units: int) -> Ended:
+    """The climb from two starts along a power of J^T J times a random vector.
 
     Without labels they are the two signs; with labels the residual at x says which sign, and the
     other start follows the gradient there.
     """
+    turns = max(1, units // PER_TURN)
+    turned, image = _turned(problem, lin, turns)
+    directions, spent = [turned, -turned], FORWARD + turns
+    if not problem.goal.own_answer:
+        slope = -problem.gradient(lin, problem.losses(loss, lin.value).cotangent)
+        along = np.einsum("nd,nd->n", turned, slope)
+        directions = [np.where(along[:, None] < 0, -turned, turned), slope]
+        spent += BACKWARD
+    starts = np.stack([_extreme(problem, direction) for direction in directions])
+    promised = None
+    if problem.goal.own_answer and loss == "squared_error":
+        # With v = J^T u, norm_2(J eta) >= |u.J eta| / norm_2(u) = |v.eta| / norm_2(u).
+        along = np.einsum("nd,cnd->cn", turned, starts - problem.x, dtype=np.float64)
+        length = np.maximum(row_norms(image, 2.0), TINY)
+        promised = (np.abs(along).max(axis=0) / length) ** 2
+    return climb(problem, starts, loss=loss, units=units, spent=spent, linear=promised)
+
+
+def _turned(problem: Problem, lin: Linearization, turns: int) -> tuple[Array, Array]:
+    """v = J^T u (n, d) and u (n, K), u a power of J J^T times J r for a random r."""
     products = Products.at(problem.oracle, lin, problem.free)
     turned = sampling.random_on_sphere(
         problem.keys, START, np.ones(len(problem)), 2.0, problem.x.shape[1], problem.x.dtype
     )
     for _ in range(turns):
         image = products.push(turned)
-        turned = products.pull(image / np.maximum(row_norms(image, math.inf), TINY)[:, None])
-    directions, spent = [turned, -turned], float(turns)
-    if not problem.goal.own_answer:
-        slope = -problem.gradient(lin, problem.losses(loss, lin.value).cotangent)
-        along = np.einsum("nd,nd->n", turned, slope)
-        directions = [np.where(along[:, None] < 0, -turned, turned), slope]
-        spent += BACKWARD
-    return np.stack([_extreme(problem, direction) for direction in directions]), spent
+        image /= np.maximum(row_norms(image, math.inf), TINY)[:, None].astype(image.dtype)
+        turned = products.pull(image)
+    return turned, image
 
 
 def _extreme(problem: Problem, direction: Array) -> Array:

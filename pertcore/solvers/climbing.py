@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -29,8 +29,10 @@ INNER = 10
 PARALLEL = 1e-3
 # What a forward run and a backward run cost, in units.
 FORWARD = BACKWARD = 0.5
-# A step that does not rise is tried again at this share of its length.
+# A step that does not rise is tried again at this share of its length, from the best point.
 SHRINK = 0.5
+# Full steps that need not rise, where the model keeps this share of what its linearisation says.
+PATIENCE, HELD = 1, 0.5
 
 
 @dataclass
@@ -49,8 +51,11 @@ class _Seen:
 
 @dataclass
 class _Climb:
-    """n samples at their best points: minimised loss, what was seen there and at the point before
-    (`older`, where `known`), the share `size` of eps that a step takes, and who is done."""
+    """n samples on their way: where they are, the best point of each, and who is done.
+
+    value: minimised loss (n,); now, older: what was seen here and at the point before, where
+    `known`; size: the share of eps that a step takes; patience: full steps that need not rise.
+    """
 
     problem: Problem
     loss: Loss
@@ -60,20 +65,48 @@ class _Climb:
     older: _Seen
     known: Array
     size: Array
+    patience: Array
     units: float
     spent: Array
     done: Array
+    best: _Best
+
+    def take(self, rows: Array, problem: Problem) -> _Climb:
+        """The samples `rows` of it, which are those of `problem`."""
+        arrays = {
+            f.name: getattr(self, f.name)[rows]
+            for f in fields(self)
+            if isinstance(getattr(self, f.name), np.ndarray)
+        }
+        seen = {name: getattr(self, name).take(rows) for name in ("now", "older", "best")}
+        return replace(self, problem=problem, **arrays, **seen)
+
+
+@dataclass
+class _Best:
+    """The best points (n, d), their losses (n,) and what was seen there."""
+
+    points: Array
+    value: Array
+    seen: _Seen
+
+    def take(self, rows: Array) -> _Best:
+        return _Best(self.points[rows], self.value[rows], self.seen.take(rows))
 
 
 def climb(
-    problem: Problem, starts: Array, *, loss: Loss, units: float, spent: float
-) -> tuple[Array, Array]:
+    problem: Problem, starts: Array, *, loss: Loss, units: float, spent: float,
+    linear: Array | None = None,
+) -> tuple[Array, Array]:  # fmt: skip
     """The best points (n, d) found from starts (c, n, d) inside ball and box, and status (n,).
 
-    Every start is judged and the best of each sample goes on, until `units` are gone of which
-    `spent` were used before; a unit is one forward and one backward run of one sample.
+    Each sample goes on from its best start until `units` are gone of which `spent` were used
+    before; a unit is one forward and one backward run of one sample. `linear` (n,) is what the
+    linearised model promises of the loss at the starts, at least: who keeps less than the share
+    HELD of it is not trusted with full steps that do not rise, the others try each start for one
+    step before the better one is chosen.
     """
-    state = _begun(problem, starts, loss, units, spent)
+    state = _chosen(*_begun(problem, starts, loss, units, spent, linear), problem)
     status = np.full(len(problem), Status.MAX_STEPS, np.int8)
     status[dead(state.now.pulled)[0]] = Status.ZERO_GRADIENT
     turns = max(1, math.ceil(units))
@@ -83,54 +116,90 @@ def climb(
         if not len(rows):
             break
         _advance(state, rows)
-    return state.points, status
+    return state.best.points, status
 
 
-def _begun(problem: Problem, starts: Array, loss: Loss, units: float, spent: float) -> _Climb:
-    """The best start of each sample, and the gradient there."""
+def _begun(
+    problem: Problem, starts: Array, loss: Loss, units: float, spent: float, linear: Array | None
+) -> tuple[_Climb, Array]:
+    """All starts as samples of their own (c n), one step on where that is worth it; who is (n,)."""
     count, n, d = starts.shape
-    wide = problem.take(np.tile(np.arange(n), count))
-    points = starts.reshape(count * n, d)
+    wide = problem.take(np.tile(np.arange(n), count)) if count > 1 else problem
+    points = np.array(starts.reshape(count * n, d))
     lin = wide.linearize(points)
     rows = wide.losses(loss, lin.value)
-    reached = wide.goal.reached(rows, lin.value)
-    rank = np.where(np.isfinite(rows.value), rows.value, math.inf).reshape(count, n)
-    chosen = rank.argmin(axis=0) * n + np.arange(n)
-    now = _seen(problem, _narrowed(problem, lin, chosen), rows.cotangent[chosen])
-    older = _Seen(np.zeros_like(now.residual), np.zeros_like(now.pulled))
-    return _Climb(
-        problem, loss, points[chosen], rank.min(axis=0), now, older, np.zeros(n, bool), np.ones(n),
-        units, np.full(n, spent + FORWARD * count + BACKWARD), reached[chosen] | _stuck(now),
+    value = np.where(np.isfinite(rows.value), rows.value, math.inf)
+    rank = value.reshape(count, n)
+    trusted = np.ones(n, bool) if linear is None else -rank.min(axis=0) > HELD * linear
+    going = np.tile(trusted, count)
+    going[rank.argmin(axis=0) * n + np.arange(n)] = True
+    moving = np.flatnonzero(going)
+    seen = _Seen(np.zeros_like(rows.cotangent), np.zeros_like(points))
+    part = wide if len(moving) == len(points) else wide.take(moving)
+    seen.put(moving, _seen(part, _narrowed(wide, lin, moving), rows.cotangent[moving]))
+    state = _Climb(
+        wide, loss, points, value, seen, _Seen(*map(np.zeros_like, (seen.residual, points))),
+        np.zeros(len(points), bool), np.ones(len(points)),
+        np.where(np.tile(trusted, count), PATIENCE, 0), units,
+        spent / count + FORWARD + BACKWARD * going,
+        ~going | wide.goal.reached(rows, lin.value) | _stuck(seen),
+        _Best(points.copy(), value.copy(), seen.take(np.arange(len(points)))),
     )  # fmt: skip
+    stepping = np.flatnonzero(np.tile(trusted, count) & ~state.done)
+    if count > 1 and len(stepping):
+        _advance(state, stepping)
+    return state, rank.argmin(axis=0)
+
+
+def _chosen(state: _Climb, first: Array, problem: Problem) -> _Climb:
+    """Each sample at the start that led it lowest; what the others cost is counted."""
+    n = len(first)
+    rank = state.best.value.reshape(-1, n)
+    reached = rank.argmin(axis=0) * n + np.arange(n)
+    total = state.spent.reshape(-1, n).sum(axis=0)
+    narrow = state.take(reached, problem)
+    narrow.spent = total
+    return narrow
 
 
 def _advance(state: _Climb, rows: Array) -> None:
-    """One step of the samples `rows`: taken where the loss falls, else made shorter."""
-    everybody = len(rows) == len(state.points)
-    problem = state.problem if everybody else state.problem.take(rows)
+    """One step of the samples `rows`: taken where it rises or may not, else made shorter."""
+    problem = state.problem if len(rows) == len(state.points) else state.problem.take(rows)
     proposed = _proposed(problem, state, rows)
     lin = problem.linearize(proposed)
     found = problem.losses(state.loss, lin.value)
     state.spent[rows] += FORWARD
-    better = np.flatnonzero(found.value < state.value[rows])
-    state.size[np.delete(rows, better)] *= SHRINK
-    if not len(better):
-        return
-    risen = rows[better]
-    state.points[risen], state.value[risen] = proposed[better], found.value[better]
-    state.done[risen] |= problem.goal.reached(found, lin.value)[better]
+    better = found.value < state.best.value[rows]
+    taken = better | ((state.patience[rows] > 0) & np.isfinite(found.value))
+    state.patience[rows[~better]] -= 1
+    _shorten(state, rows[~taken])
+    state.best.points[rows[better]] = proposed[better]
+    state.best.value[rows[better]] = found.value[better]
+    state.done[rows] |= better & problem.goal.reached(found, lin.value)
     # Who cannot pay for another step needs no gradient.
-    state.done[risen] |= state.spent[risen] + BACKWARD + FORWARD > state.units
-    better = better[~state.done[risen]]
-    risen = rows[better]
-    if not len(risen):
-        return
-    now = _seen(problem.take(better), _narrowed(problem, lin, better), found.cotangent[better])
-    state.spent[risen] += BACKWARD
-    state.older.put(risen, state.now.take(risen))
-    state.now.put(risen, now)
-    state.known[risen] = True
-    state.done[risen] |= _stuck(now)
+    state.done[rows] |= taken & (state.spent[rows] + BACKWARD + FORWARD > state.units)
+    on = np.flatnonzero(taken & ~state.done[rows])
+    if len(on):
+        now = _seen(problem.take(on), _narrowed(problem, lin, on), found.cotangent[on])
+        _move(state, rows[on], proposed[on], found.value[on], now, better[on])
+
+
+def _move(
+    state: _Climb, rows: Array, points: Array, value: Array, now: _Seen, better: Array
+) -> None:
+    state.spent[rows] += BACKWARD
+    state.older.put(rows, state.now.take(rows))
+    state.now.put(rows, now)
+    state.points[rows], state.value[rows], state.known[rows] = points, value, True
+    state.best.seen.put(rows[better], now.take(better))
+    state.done[rows] |= _stuck(now)
+
+
+def _shorten(state: _Climb, rows: Array) -> None:
+    """Back to the best point, where the gradient is known, with half the step."""
+    state.size[rows] *= SHRINK
+    state.points[rows], state.value[rows] = state.best.points[rows], state.best.value[rows]
+    state.now.put(rows, state.best.seen.take(rows))
 
 
 def _seen(problem: Problem, lin: Linearization, cotangent: Array) -> _Seen:
