@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -134,6 +135,20 @@ def _of_several(
     return oracle
 
 
+@dataclass(frozen=True)
+class Opened:
+    """The judge of a model, what is built for it, and whether that is for its float32 twin."""
+
+    judge: UserModel
+    built: building.Built
+    halved: bool
+
+    def rested(self) -> Opened:
+        """The same without sessions, which are opened when they are first needed."""
+        engine = self.built.engine.rested()
+        return Opened(self.judge.rested(), replace(self.built, engine=engine), self.halved)
+
+
 def _opened(
     model: onnx.ModelProto,
     choice: Choice,
@@ -141,8 +156,7 @@ def _opened(
     providers: Sequence[str] | None,
     straight: bool,
     difference: bool,
-) -> tuple[UserModel, building.Built, bool]:
-    """The judge of a model, what is built for it, and whether that is for its float32 twin."""
+) -> Opened:
     settings: dict[str, Any] = {"threads": threads, "providers": providers or None}
     judge = UserModel(model, choice, **settings)
     # Of a float16 model, all but the judge's runs are of its float32 twin.
@@ -152,7 +166,7 @@ def _opened(
         twin, of_twin, user, straight=straight, difference=difference, **settings
     )
     judge.open()
-    return judge, built, twin is not model
+    return Opened(judge, built, twin is not model)
 
 
 class OnnxOracle:
@@ -176,9 +190,10 @@ class OnnxOracle:
         self._model, self._choice, self._providers = model, choice, providers
         self._straight, self._difference = straight_through, difference
         options = (threads, tuple(providers or ()), straight_through, difference)
-        self._user, built, self._half = kept(
-            model, choice, options, lambda: _opened(model, choice, *options)
-        )
+        # What it shares with other oracles of the same model lives as long as one of them.
+        self._opened = kept(model, choice, options, lambda: _opened(model, choice, *options))
+        built = self._opened.built
+        self._user, self._half = self._opened.judge, self._opened.halved
         self._engine, self.batch = built.engine, built.batch
         self._estimates = built.estimated
         self.notes = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from functools import cached_property
 from typing import Any
 
@@ -56,6 +57,17 @@ class Engine:
         self.refusals: dict[str, str] = {}
         self.residuals = self._needed()
         self._handover = Handover()
+
+    def rested(self) -> Engine:
+        """Another engine of the same graphs, without a session open.
+
+        Linearisations stay with the one that made them: only its sessions read its residuals.
+        """
+        other = copy(self)
+        for name in ("_forward", "_plain"):
+            other.__dict__.pop(name, None)
+        other._sessions, other._handover = {}, Handover()
+        return other
 
     def _needed(self) -> tuple[str, ...]:
         found: dict[str, None] = {}

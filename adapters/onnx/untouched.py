@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,12 @@ class UserModel:
         if main_opset(model) < OLDEST_OPSET:
             model = normalise(model)[0]
         self._session = open_session(model, self._threads, self._providers)
+
+    def rested(self) -> UserModel:
+        """The same model without its session."""
+        other = copy(self)
+        other._session = None
+        return other
 
     def __call__(self, x: Array) -> Array:
         """f(x), (n, *in) -> (n, *out); a float16 model is given and gives float32."""

@@ -1,9 +1,13 @@
 """The same content and options share what was built; anything else does not."""
 
+import gc
+import weakref
+
 import numpy as np
 import onnx
 import pytest
 
+from pertcore.adapters.onnx import build as building
 from pertcore.adapters.onnx import kept
 from pertcore.adapters.onnx.adapter import from_onnx
 from pertcore.errors import CapabilityError
@@ -57,6 +61,39 @@ def test_frozen_inputs_are_part_of_the_content():
     oracles = [from_onnx(made, freeze={"w": np.full(2, f, np.float32)}) for f in (2, 3)]
     slopes = [o.linearize(np.ones((1, 2), np.float32)).vjp(np.ones((1, 2))) for o in oracles]
     np.testing.assert_array_equal(np.concatenate(slopes), [[2, 2], [3, 3]])
+
+
+def test_sessions_end_with_the_last_oracle():
+    """What is kept holds graphs alone: no session, thus no memory of a batch."""
+    first = from_onnx(small_net())
+    x = np.random.default_rng(0).random((3, 1, 8, 8), np.float32)
+    v = np.ones((3, 3), np.float32)
+    expected = first.linearize(x).vjp(v)
+    sessions = [weakref.ref(first._user._session), weakref.ref(first._engine._forward)]
+    del first
+    gc.collect()
+    assert [session() for session in sessions] == [None, None]
+    again = from_onnx(small_net())
+    assert again._user._session is None
+    assert not again._engine._sessions
+    np.testing.assert_array_equal(again.linearize(x).vjp(v), expected)
+    np.testing.assert_array_equal(again(x), again.linearize(x).value)
+
+
+def test_a_linearisation_outlives_its_oracle():
+    x = np.random.default_rng(0).random((3, 1, 8, 8), np.float32)
+    v = np.ones((3, 3), np.float32)
+    lin = from_onnx(small_net()).linearize(x)
+    gc.collect()
+    other = from_onnx(small_net()).linearize(x)
+    np.testing.assert_array_equal(lin.vjp(v), other.vjp(v))
+
+
+def test_a_model_is_built_once_also_when_no_oracle_is_left(monkeypatch):
+    from_onnx(small_net())
+    gc.collect()
+    monkeypatch.setattr(building, "build", None)
+    assert from_onnx(small_net()).output_shape == (3,)
 
 
 def test_an_error_is_raised_every_time():
