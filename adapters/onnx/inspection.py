@@ -3,7 +3,7 @@ attributes of the right types, names made once and before they are used, functio
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import onnx
@@ -169,6 +169,8 @@ def _check_graph(
 ) -> None:
     """Every tensor that is used is made before, and made once; nodes fit their operators."""
     given = [value.name for value in graph.input]
+    free = [dim.dim_param for v in graph.input for dim in v.type.tensor_type.shape.dim]
+    _check_text([*given, *free, *(part.name for part in (*graph.output, *graph.initializer))])
     doubled = [name for name in given if given.count(name) > 1]
     made = {*given, *(t.name for t in graph.initializer)}
     for node in graph.node:
@@ -194,13 +196,17 @@ def _check_graph(
         raise ModelError(f"output {absent[0]!r} is made by no node: the model may be cut off")
 
 
+def _check_text(words: Iterable[Any]) -> None:
+    broken = [word for word in words if not isinstance(word, str)]
+    if broken:
+        raise ModelError(f"a name in the model is no text: {broken[0]!r}")
+
+
 def _check_words(node: onnx.NodeProto) -> None:
     """Bytes that are no text come out of protobuf as bytes."""
     words = [node.op_type, node.domain, node.name, *node.input, *node.output]
     words += [attribute.name for attribute in node.attribute]
-    broken = [word for word in words if not isinstance(word, str)]
-    if broken:
-        raise ModelError(f"a name in the model is no text: {broken[0]!r}")
+    _check_text(words)
     kinds = onnx.AttributeProto.AttributeType.values()
     for attribute in node.attribute:
         typed = attribute.type in kinds and attribute.type != onnx.AttributeProto.UNDEFINED

@@ -298,3 +298,12 @@ def test_a_loop_without_an_end(turns):
         weights,
     )
     refused(net, "Loop.*2^20 turns".replace("^", r"\^"))
+
+
+@pytest.mark.parametrize("name", [b"image", b"width", b"score", b"scale"])
+def test_the_names_of_inputs_outputs_and_weights_are_text(name):
+    given, made = [value("image", ["N", "width"])], [value("score", None)]
+    scale = weight("scale", np.float32(2))
+    net = model([helper.make_node("Mul", ["image", "scale"], ["score"])], given, made, [scale])
+    with pytest.raises(ModelError, match="no text"):
+        from_onnx(net.SerializeToString().replace(name, b"\xb8" * 5), input_shape=(3,))
