@@ -9,7 +9,7 @@ import torch
 
 from pertcore.adapters.parts import Part
 from pertcore.adapters.torch.undisturbed import SEED, Around
-from pertcore.errors import CapabilityError, InputError
+from pertcore.errors import CapabilityError
 
 APART = 1e-3
 SAMPLES = 2
@@ -38,7 +38,7 @@ class Found:
 
 
 def probe(runner: Runner, shape: tuple[int, ...], like: torch.Tensor) -> Found:
-    """Runs the model on two samples drawn from [0, 1) and on one of them alone.
+    """Runs the model on two samples drawn from [0, 1), and on one of them beside another.
 
     Raises InputError for outputs that are no (n, ...) floats, CapabilityError where the output
     depends on the input but no graph leads there.
@@ -49,11 +49,12 @@ def probe(runner: Runner, shape: tuple[int, ...], like: torch.Tensor) -> Found:
     with runner.around.running(graph=False, random=random):
         given = x.clone()
         version = given._version
-        value = runner.run(given)
+        value = runner.run(given).detach()
         writes = given._version != version
     with runner.around.running(graph=False, random=random):
-        alone, parts = runner.run(x[:1].clone()), runner.parts(x.clone())
-    notes = [*_training(runner.around), *_together(runner.around, value[:1], alone)]
+        beside = runner.run(torch.cat([x[:1], 1 - x[1:]])).detach()
+        parts = runner.parts(x.clone())
+    notes = [*_training(runner.around), *_together(runner.around, value[:1], beside[:1])]
     if not _has_graph(runner, x):
         notes.append(_without_graph(runner, x, value, random))
     return Found(tuple(value.shape[1:]), parts, writes, tuple(notes))
@@ -73,7 +74,7 @@ def _without_graph(
     runner: Runner, x: torch.Tensor, value: torch.Tensor, random: list[torch.Tensor]
 ) -> str:
     with runner.around.running(graph=False, random=random):
-        other = runner.run(1 - x)
+        other = runner.run(1 - x).detach()
     if not torch.equal(value, other):
         raise CapabilityError(
             "the model's output depends on the input, but autograd sees no path between them: it "
@@ -92,24 +93,20 @@ def _training(around: Around) -> list[str]:
     ]
 
 
-def _together(around: Around, value: torch.Tensor, alone: torch.Tensor) -> list[str]:
+def _together(around: Around, value: torch.Tensor, beside: torch.Tensor) -> list[str]:
     """Samples must not feel their neighbours: batch statistics at inference make them."""
     layers = [
-        name
+        name or type(m).__name__
         for root in around.roots
         for name, m in root.named_modules()
         if isinstance(m, torch.nn.modules.batchnorm._BatchNorm) and m.running_mean is None
     ]
-    if alone.shape != value.shape:
-        raise InputError(f"one sample gives shape {tuple(alone.shape)}, two {tuple(value.shape)}")
     scale = float(value.abs().max()) if value.numel() else 0.0
-    gap = float((value - alone).abs().max()) if value.numel() else 0.0
+    gap = float((value - beside).abs().max()) if value.numel() else 0.0
     if not layers and not gap > APART * scale:
         return []
-    why = f"layer {layers[0]!r} keeps no running statistics" if layers else (
-        "it uses statistics of the batch, or random numbers"
-    )  # fmt: skip
+    why = f"layer {layers[0]!r} keeps no running statistics" if layers else "it uses the batch"
     return [
-        f"a sample alone gets another answer than in a batch ({why}): samples feel each other, and "
-        "no result for one of them is its own"
+        f"a sample gets another answer beside another one ({why}): samples feel each other, and no "
+        "result for one of them is its own"
     ]
