@@ -79,6 +79,11 @@ def build(
                 f"output {choice.output!r} is no number that has a derivative (a label or an "
                 "index): choose the scores with output="
             )
+        if output in primal.graph.sequences:
+            raise CapabilityError(
+                f"output {choice.output!r} is a sequence or an optional, and only a tensor has a "
+                "derivative: choose another with output=, or end the model at a tensor of it"
+            )
         return Engine(primal.graph, choice.input, output, threads=threads, providers=providers)
 
     first = choice.dims[0]

@@ -48,7 +48,7 @@ def kept(
     size, key = len(content), _key(content, choice, options)
     with _LOCK:
         if key in _KEPT:
-            return _woken(key)  # type: ignore[no-any-return]
+            return _woken(key)
     made = make()
     with _LOCK:
         _KEPT[key] = size, ref(made), made.rested()

@@ -59,7 +59,21 @@ def _between(
     unknown = [n for n in nodes if registry.fact(n.op, n.domain) == "unknown"]
     if unknown:
         raise CapabilityError(f"no derivative rule for {_listed(unknown)}; {ALTERNATIVE}")
+    for node in graph.nodes:
+        if any(name in relevant for name in node.outputs):
+            _check_still(graph, node, active)
     return Activity(active & relevant, nodes), stopped, relevant
+
+
+def _check_still(graph: Graph, node: Node, active: set[str]) -> None:
+    """Raises CapabilityError where a rule holds still a number that moves: no shape, no index."""
+    rule = registry.find(node.op, node.domain)
+    for index, name in enumerate(node.reads if rule is not None else ()):
+        if name in active and not rule.passes(index) and graph.types[name].floating:
+            raise CapabilityError(
+                f"no derivative rule for {_listed([node])} with respect to its input {index}; "
+                f"{ALTERNATIVE}"
+            )
 
 
 def _reach(graph: Graph, wrt: Sequence[str]) -> tuple[set[str], list[Node]]:

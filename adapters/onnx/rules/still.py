@@ -12,6 +12,7 @@ zero(
     "Constant ConstantOfShape EyeLike RandomNormal RandomNormalLike RandomUniform RandomUniformLike"
 )
 zero("Multinomial Bernoulli BlackmanWindow HammingWindow HannWindow MelWeightMatrix")
+# The range that DynamicQuantizeLinear measures counts as fixed, here and in its estimate.
 zero("QuantizeLinear DynamicQuantizeLinear ConvInteger MatMulInteger QLinearConv QLinearMatMul")
 zero(
     "TreeEnsemble TreeEnsembleClassifier TreeEnsembleRegressor Binarizer OneHotEncoder "

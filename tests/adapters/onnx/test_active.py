@@ -9,6 +9,7 @@ from onnx import helper, numpy_helper
 from pertcore.adapters.onnx.differentiate import differentiate
 from pertcore.errors import CapabilityError, ModelError
 from tests.adapters.onnx.active_rows import CASES, IMAGE, IMAGES, PLANE, REGIONS, case, numbers
+from tests.adapters.onnx.models import model, value, weight
 from tests.adapters.onnx.node_cases import check
 
 
@@ -107,3 +108,26 @@ def test_transforms_beyond_all_bounds():
     frames.model.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.array(-(2**40)), "x1"))
     with pytest.raises(ModelError, match=r"STFT 'y0': frames of 4 of 12, every -"):
         differentiate(frames.model)
+
+
+CROP = {"coordinate_transformation_mode": "tf_crop_and_resize"}
+
+
+@pytest.mark.parametrize(
+    "op, inputs, size, attrs",
+    [
+        ("Resize", ["x", "", "moves"], [4], {}),
+        ("Resize", ["x", "moves", "", "to"], [8], CROP),
+    ],
+)
+def test_a_number_that_a_rule_holds_still_must_not_move(op, inputs, size, attrs):
+    """Its part in the derivative would be missing without a word."""
+    nodes = [
+        helper.make_node("Sigmoid", ["s"], ["moves"]),
+        helper.make_node(op, inputs, ["y"], **attrs),
+    ]
+    given = [value("x", [1, 1, 4, 4]), value("s", size)]
+    net = model(nodes, given, [value("y", None)], [weight("to", np.array([1, 1, 2, 2]))])
+    place = inputs.index("moves")
+    with pytest.raises(CapabilityError, match=rf"{op} \(y\) with respect to its input {place}"):
+        differentiate(net, wrt=["x", "s"])

@@ -178,3 +178,5 @@ def test_a_model_that_gives_a_sequence_has_nothing_to_differentiate():
     whole.graph.output[0].type.CopyFrom(helper.make_sequence_type_proto(one))
     with pytest.raises(CapabilityError, match=r"no output that is a tensor of floats"):
         differentiate(whole)
+    with pytest.raises(CapabilityError, match="output 'y' is a sequence or an optional, and only"):
+        from_onnx(whole)
