@@ -68,7 +68,9 @@ def _between(
 def _check_still(graph: Graph, node: Node, active: set[str]) -> None:
     """Raises CapabilityError where a rule holds still a number that moves: no shape, no index."""
     rule = registry.find(node.op, node.domain)
-    for index, name in enumerate(node.reads if rule is not None else ()):
+    if rule is None:
+        return
+    for index, name in enumerate(node.reads):
         if name in active and not rule.passes(index) and graph.types[name].floating:
             raise CapabilityError(
                 f"no derivative rule for {_listed([node])} with respect to its input {index}; "
