@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from onnx import external_data_helper, helper
 from pertcore.adapters.onnx import apart
 from pertcore.adapters.onnx.inspection import check_tensor, inner_graphs, inspect, tensors
 from pertcore.errors import InputError, ModelError
+
+# Operators that make any number of outputs.
+ANY_NUMBER = ("If", "Loop", "Scan", "SequenceMap", "Split")
 
 
 def load(source: Any) -> onnx.ModelProto:
@@ -39,19 +43,23 @@ def load(source: Any) -> onnx.ModelProto:
         )
     _take_in_external_data(model, folder)
     inspect(model)
+    numbers = count()
     for graph in (model.graph, *model.functions):
-        _trim(graph.node)
+        _complete(graph.node, numbers)
     return model
 
 
-def _trim(nodes: Iterable[onnx.NodeProto]) -> None:
-    """Takes off inputs left out at the end: the same to ONNX, but ONNX Runtime crashes on some."""
+def _complete(nodes: Iterable[onnx.NodeProto], numbers: Iterator[int]) -> None:
+    """Takes off inputs left out at the end, and names outputs left out among any number of them:
+    the same to ONNX, but ONNX Runtime crashes on some."""
     for node in nodes:
         while node.input and not node.input[-1]:
             del node.input[-1]
+        if node.op_type in ANY_NUMBER:
+            node.output[:] = [name or f"pc.unread.{next(numbers)}" for name in node.output]
         for attribute in node.attribute:
             for inner in inner_graphs(attribute):
-                _trim(inner.node)
+                _complete(inner.node, numbers)
 
 
 def _copied(source: onnx.ModelProto) -> onnx.ModelProto:

@@ -269,6 +269,21 @@ def test_an_input_left_out_at_the_end():
     np.testing.assert_allclose(oracle(np.eye(1, 3, dtype=np.float32)).sum(), 0, atol=1e-6)
 
 
+@pytest.mark.parametrize("left", [["", "y"], ["y", ""]])
+def test_an_output_left_out_among_many(left):
+    """It is legal, and ONNX Runtime 1.32 crashes on it. One left out counts: halves, no whole."""
+    net = model(
+        [helper.make_node("Split", ["x"], left, axis=1, num_outputs=2)],
+        [value("x", ["N", 4])],
+        [value("y", None)],
+    )
+    oracle, x = from_onnx(net, threads=1), np.arange(4, dtype=np.float32)[None]
+    half = slice(0, 2) if left[0] else slice(2, 4)
+    np.testing.assert_array_equal(oracle(x), x[:, half])
+    pulled = oracle.linearize(x).vjp(np.ones((1, 2), np.float32))
+    assert pulled[0, half].all() and pulled.sum() == 2
+
+
 def test_what_the_output_does_not_need_is_not_run():
     """A bomb beside the path neither goes off nor stands in the way."""
     sides = weight("s", np.array([2**31, 2**31]))
