@@ -57,7 +57,9 @@ def singular(
     max_pairs: int = 100,
     longest: int = LONGEST,
 ) -> Spectrum:
-    """The `count` largest singular triplets of each J, from starts (n, d) that are not zero.
+    """The `count` largest singular triplets of each J, from random starts (n, d).
+
+    A start is zero only where every feature is frozen, and then J is zero.
 
     A sample leaves when the residual of its triplets is below tolerance * sigma_1, two pairs
     later and not before `min_pairs`, or when its Krylov space is exhausted. `longest` is how many
@@ -113,7 +115,7 @@ class Krylov:
         n, d = start.shape
         right = np.zeros((n, longest + 1, d), products.dtype)
         left = np.zeros((n, longest, products.outputs), products.dtype)
-        right[:, 0] = start / _norms(start)[:, None]
+        right[:, 0] = start * _inverse(_norms(start))[:, None]
         return cls(
             products, np.arange(n), right, left, np.zeros((n, longest, longest)), 0,
             np.zeros(n), np.zeros(n), np.full(n, math.inf), np.zeros(n, bool),

@@ -33,15 +33,15 @@ CERTIFYING = 30
 ASCENTS, STARTS = 50, 4
 # Width and steps of the relaxation behind the bound of p > 2.
 RANK, BLOCKS = 8, 60
-# What a bound that is exact but for rounding is raised by, as a share.
-ROUNDING = 1e-10
+# What rounding in products of J may hide from a bound, as a share, by itemsize.
+ROUNDING = {4: 1e-6, 8: 1e-11}
 # Steps inside the box from the answer for the ball alone; each is a pair of products.
 CLIMBS = 4
 
 EXACT = "exact up to rounding"
 CHOLESKY = "dual bound, proved by a Cholesky factorisation"
 CHANCE = f"probabilistic, wrong with probability {FAILURE:g} over the random start"
-LOOSE = "loose: interpolated between p = 1 and p = 2"
+LOOSE = f"loose: interpolated between p = 1 and p = 2; {CHANCE}"
 
 
 @dataclass(frozen=True)
@@ -128,8 +128,12 @@ def largest(question: Question) -> Maximum:
     p = 1: the vertices of the ball, exact (14). p = 2: singular vectors (13), with c a trust
     region. p = inf: signs, searched from many starts, inside the box. Other p: the generalised
     power method. Other norms than inf look for eta in the ball and climb inside the box from
-    there, and `upper` is that of the ball.
+    there, and `upper` is that of the ball. Where J is not finite, value is NaN and upper inf.
     """
+    return _settled(question, _within(question))
+
+
+def _within(question: Question) -> Maximum:
     if math.isinf(question.norm):
         return _in_parts(question, _signs)
     if question.norm == 1:
@@ -156,8 +160,20 @@ def paper(question: Question) -> Maximum:
             "take method='best'"
         )
     if math.isinf(question.norm):
-        return _in_parts(bare, _greedy)
-    return _singular_step(bare) if question.norm == 2 else _vertices(bare)
+        return _settled(bare, _in_parts(bare, _greedy))
+    return _settled(bare, _singular_step(bare) if question.norm == 2 else _vertices(bare))
+
+
+def _settled(question: Question, found: Maximum) -> Maximum:
+    """Frozen entries stay where they are, and the bound allows for rounding in J's dtype."""
+    upper = np.maximum(found.upper, found.value)
+    upper *= 1 + ROUNDING[question.given.dtype.itemsize]
+    upper = np.where(question.eps == 0, found.value, upper)
+    broken = ~np.isfinite(found.value)
+    upper, value = np.where(broken, np.inf, upper), np.where(broken, np.nan, found.value)
+    free = question.given.free
+    eta = found.eta if free is None else found.eta * free
+    return Maximum(eta, value, upper, found.proof)
 
 
 def _in_parts(question: Question, solve: Callable[[Question], Maximum]) -> Maximum:
@@ -176,8 +192,7 @@ def _in_parts(question: Question, solve: Callable[[Question], Maximum]) -> Maxim
 
 def _greedy(question: Question) -> Maximum:
     stored = question.stored()
-    signs = closed.greedy_signs(stored.columns).astype(np.float64)
-    eta = question.eps[:, None] * _freed(question, signs)
+    eta = question.eps[:, None] * closed.greedy_signs(stored.columns).astype(np.float64)
     image = stored.push(eta)
     value = np.einsum("nk,nk->n", image, image, dtype=np.float64)
     return Maximum(eta, value, np.full(len(eta), math.inf), "none: the method as printed")
@@ -190,7 +205,8 @@ def best_subset(question: Question, partition: Partition, method: str) -> Maximu
     and `upper` is inf; without one the maximum over the subsets is exact where all of a subset's
     signs were tried, else a lower bound.
     """
-    return _in_parts(question, lambda part: _best_subset(part, partition, method))
+    found = _in_parts(question, lambda part: _best_subset(part, partition, method))
+    return _settled(question, found)
 
 
 def _best_subset(question: Question, partition: Partition, method: str) -> Maximum:
@@ -203,14 +219,14 @@ def _best_subset(question: Question, partition: Partition, method: str) -> Maxim
     )
     there = np.where(partition.labels == chosen[:, None], middle, 0)
     ways = np.stack([there + half * signs, there - half * signs])
-    images = stored.push(_freed(question, ways))
+    images = stored.push(ways)
     worth = np.einsum("cnk,cnk->cn", images, images, dtype=np.float64)
     first, everyone = worth.argmax(axis=0), np.arange(len(value))
     moved = ways[first, everyone]
     value = value if not question.boxed else worth[first, everyone]
     exact = method != "paper" and most <= ENUMERATED and not question.boxed
-    upper = value * (1 + ROUNDING) if exact else np.full(len(value), math.inf)
-    return Maximum(_freed(question, moved), value, upper, EXACT if exact else "none")
+    upper = value if exact else np.full(len(value), math.inf)
+    return Maximum(moved, value, upper, EXACT if exact else "none")
 
 
 def _for_subsets(question: Question, partition: Partition, most: int) -> Stored:
@@ -222,8 +238,9 @@ def _for_subsets(question: Question, partition: Partition, most: int) -> Stored:
     return question.stored()
 
 
-def _vertices(question: Question) -> Maximum:
-    norms = every_norm(question.given, max_memory=question.max_memory)
+def _vertices(question: Question, norms: Array | None = None) -> Maximum:
+    if norms is None:
+        norms = every_norm(question.given, max_memory=question.max_memory)
     level, eps = question.level(), question.eps
     slope = np.zeros_like(norms) if question.offset is None else question.given.pull(level)
     slope = slope.astype(np.float64)
@@ -234,7 +251,7 @@ def _vertices(question: Question) -> Maximum:
     eta = np.zeros_like(norms)
     eta[everyone, best] = eps * np.where(slope[everyone, best] < 0, -1, 1)
     value = base + gains[everyone, best]
-    return Maximum(eta, value, value * (1 + ROUNDING), EXACT)
+    return Maximum(eta, value, value, EXACT)
 
 
 def _spectrum(question: Question, given: Map) -> Spectrum:
@@ -247,7 +264,7 @@ def _singular_step(question: Question) -> Maximum:
     spectrum = _spectrum(question, question.given)
     eta = question.eps[:, None] * spectrum.right[:, 0].astype(np.float64)
     value = (question.eps * spectrum.values[:, 0]) ** 2
-    upper = np.maximum((question.eps * spectrum.upper) ** 2, value)
+    upper = _within_reach(question, spectrum.upper)
     return Maximum(eta, value, upper, EXACT if np.all(spectrum.exhausted) else CHANCE)
 
 
@@ -274,7 +291,6 @@ def _signs(question: Question) -> Maximum:
         return _unstored_signs(question)
     stored = question.stored()
     middle, half = question.room()
-    middle = _freed(question, middle)
     level = question.level() + stored.push(middle)
     eta, value, upper = np.empty_like(half), np.empty(len(stored)), np.empty(len(stored))
     for i in range(len(stored)):
@@ -284,28 +300,39 @@ def _signs(question: Question) -> Maximum:
             lifted, seed=int(question.keys[i] >> np.uint64(34))
         )
         eta[i] = middle[i] + half[i] * signs[:-1] * signs[-1]
-    return Maximum(_freed(question, eta), value, upper, CHOLESKY)
+    return Maximum(eta, value, upper, CHOLESKY)
 
 
 def _unstored_signs(question: Question) -> Maximum:
     """Sign steps on J asked for products alone; d sigma_1^2 eps^2 bounds them."""
     spectrum = _spectrum(question, question.given)
     found = ascend(question, question.given, _starts(question, spectrum))
-    level = np.linalg.norm(question.level().astype(np.float64), axis=1)
-    width = math.sqrt(question.given.d) * question.eps
-    upper = np.maximum((level + spectrum.upper * width) ** 2, found.value)
+    upper = _within_reach(question, math.sqrt(question.given.d) * spectrum.upper)
     return Maximum(found.eta, found.value, upper, CHANCE)
 
 
 def _general(question: Question) -> Maximum:
     given: Map = question.stored() if question.fits() else question.given
     spectrum = _spectrum(question, given)
-    found = ascend(question, given, _starts(question, spectrum))
-    if question.norm > 2 and isinstance(given, Stored):
+    starts, p = _starts(question, spectrum), question.norm
+    if p < 2:
+        norms = every_norm(question.given, max_memory=question.max_memory)
+        starts.append(_vertices(question, norms).eta)
+        upper, proof = _interpolated(question, norms, spectrum), LOOSE
+    elif isinstance(given, Stored):
         upper, proof = _dual_uppers(question, given), CHOLESKY
     else:
-        upper, proof = _interpolated(question, given, spectrum), LOOSE
-    return Maximum(found.eta, found.value, np.maximum(upper, found.value), proof)
+        width = given.d ** (0.5 - 1 / p)
+        upper, proof = _within_reach(question, width * spectrum.upper), CHANCE
+    found = ascend(question, given, starts)
+    return Maximum(found.eta, found.value, upper, proof)
+
+
+def _within_reach(question: Question, size: Array) -> Array:
+    """(norm_2(c) + eps size)^2, (n,): the triangle inequality, `size` (n,) >= the norm of J."""
+    level = np.linalg.norm(question.level().astype(np.float64), axis=1)
+    with np.errstate(invalid="ignore"):
+        return np.asarray((level + question.eps * size) ** 2)
 
 
 def _starts(question: Question, spectrum: Spectrum) -> list[Array]:
@@ -315,14 +342,12 @@ def _starts(question: Question, spectrum: Spectrum) -> list[Array]:
 
 def _dual_uppers(question: Question, stored: Stored) -> Array:
     """(norm_2(c) + eps sqrt(theta(y) norm_r(y)))^2, r = p/(p-2), with the relaxation's weights."""
-    uppers = np.empty(len(stored))
-    level = np.linalg.norm(question.level().astype(np.float64), axis=1)
+    sizes = np.empty(len(stored))
     for i in range(len(stored)):
         columns = stored.columns[i].astype(np.float64)
         weights = _relaxed_weights(columns, question.norm, int(question.keys[i] >> np.uint64(34)))
-        bare = closed.dual_bound(columns, weights, p=question.norm)
-        uppers[i] = (math.sqrt(bare) * question.eps[i] + level[i]) ** 2
-    return uppers
+        sizes[i] = math.sqrt(closed.dual_bound(columns, weights, p=question.norm))
+    return _within_reach(question, sizes)
 
 
 def _relaxed_weights(columns: Array, p: float, seed: int) -> Array:
@@ -345,17 +370,10 @@ def _relaxed_weights(columns: Array, p: float, seed: int) -> Array:
     return lengths ** (p - 2)
 
 
-def _interpolated(question: Question, given: Map, spectrum: Spectrum) -> Array:
-    """Riesz-Thorin for p < 2: |J|_p <= |J|_1^(1-t) |J|_2^t, 1/p = 1 - t/2; p > 2: d^(1/2-1/p) s."""
-    p, top = question.norm, spectrum.upper
-    if p > 2:
-        size = given.d ** (0.5 - 1 / p) * top
-    else:
-        norms = swept.column_norms(question.given, max_memory=question.max_memory)
-        share = 2 - 2 / p
-        size = norms.max(axis=1) ** (1 - share) * top**share
-    level = np.linalg.norm(question.level().astype(np.float64), axis=1)
-    return (level + question.eps * size) ** 2
+def _interpolated(question: Question, norms: Array, spectrum: Spectrum) -> Array:
+    """Riesz-Thorin for p < 2: |J|_p <= |J|_1^(1-t) |J|_2^t, t = 2 - 2/p, |J|_1 = max norms."""
+    share = 2 - 2 / question.norm
+    return _within_reach(question, norms.max(axis=1) ** (1 - share) * spectrum.upper**share)
 
 
 def ascend(question: Question, given: Map, starts: list[Array], *, most: int = ASCENTS) -> Maximum:
@@ -378,8 +396,3 @@ def ascend(question: Question, given: Map, starts: list[Array], *, most: int = A
                 break
             value, eta = risen, question.reach(given.pull(image))
     return best
-
-
-def _freed(question: Question, eta: Array) -> Array:
-    free = question.given.free
-    return eta if free is None else eta * free

@@ -36,7 +36,7 @@ def secular(values: Array, slope: Array, eps: Array) -> tuple[Array, Array]:
     """
     top = values.max(axis=1)
     largest = values == top[:, None]
-    radius = np.maximum(eps, np.finfo(float).tiny)
+    radius = np.where(eps > 0, eps, 1)
     low = top + np.sqrt(np.where(largest, slope**2, 0).sum(axis=1)) / radius
     high = top + np.linalg.norm(slope, axis=1) / radius
     for _ in range(HALVINGS):
@@ -69,8 +69,13 @@ def _norm_at(values: Array, slope: Array, mu: Array) -> Array:
 
 
 def dense(stored: Stored, offset: Array, eps: Array) -> Solution:
-    """The optimum from all singular values, exact up to rounding: J has few rows or columns."""
-    columns = stored.columns.astype(np.float64)
+    """The optimum from all singular values, exact up to rounding: J has few rows or columns.
+
+    NaN for the value of samples whose J or offset is not finite.
+    """
+    columns, level = stored.columns.astype(np.float64), offset.astype(np.float64)
+    broken = ~(np.isfinite(columns).all(axis=(1, 2)) & np.isfinite(level).all(axis=1))
+    columns[broken], level[broken] = 0, 0
     wide = columns.shape[1] >= columns.shape[2]
     gram = (
         np.matmul(columns.transpose(0, 2, 1), columns)
@@ -79,7 +84,6 @@ def dense(stored: Stored, offset: Array, eps: Array) -> Solution:
     )
     squares, vectors = np.linalg.eigh(gram)
     squares = np.maximum(squares, 0)
-    level = offset.astype(np.float64)
     if wide:
         right = np.matmul(columns, vectors)
         lengths = np.sqrt(squares)
@@ -96,8 +100,8 @@ def dense(stored: Stored, offset: Array, eps: Array) -> Solution:
     gap = mu[:, None] - squares
     inside = np.divide(slope**2, gap, out=np.zeros_like(slope), where=gap > 0)
     upper = np.maximum(base + mu * eps**2 + inside.sum(axis=1), value)
-    rounding = 1 + 1e-12 * columns.shape[1]
-    return Solution(eta, value, upper * rounding, np.zeros(len(eta), int))
+    value[broken] = np.nan
+    return Solution(eta, value, upper, np.zeros(len(eta), int))
 
 
 def krylov(
@@ -174,7 +178,8 @@ def _dual(
         tried = np.maximum(mu, ceiling) * (1 + share)
         z = _at(squares, part, tried)
         tail = state.beta * np.abs(np.einsum("nk,nkr,nr->n", small[:, -1], turn, z))
-        rest = (np.hypot(tail, outside)) ** 2
+        # the two parts of r need not be orthogonal
+        rest = (tail + outside) ** 2
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             form = (2 * part * z - (tried[:, None] - squares) * z**2).sum(axis=1)
             lost = np.where(rest > 0, rest / (tried - ceiling), 0)

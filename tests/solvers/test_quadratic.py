@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -172,3 +173,91 @@ def test_a_model_without_jvp_is_told_so():
     blind.capabilities = frozenset({"vjp", "take", "exact"})
     with pytest.raises(pc.errors.CapabilityError, match="jvp"):
         Products.at(blind, oracle.linearize(np.zeros((1, 3))))
+
+
+@pytest.mark.parametrize("norm", [1, 1.5, 2, 3, math.inf])
+@pytest.mark.parametrize("few", [0, 64])
+def test_the_bound_holds_for_every_kind_of_problem(norm, few, monkeypatch):
+    """Random search, from inside the ball and up along the gradient, never passes `upper`."""
+    monkeypatch.setattr(quadratic, "FEW", few)
+    rng = np.random.default_rng((77, int(8 * min(norm, 99)), few))
+    for trial in range(60):
+        width, d = rng.integers(1, 9, 2)
+        kind = np.float32 if trial % 2 else np.float64
+        j = (np.round(rng.normal(size=(width, d)) * 2) * 10.0 ** rng.integers(-2, 3)).astype(kind)
+        offset = (rng.normal(size=width) * rng.choice([0.01, 1, 100])).astype(kind)
+        eps = float(rng.choice([0.0, 0.1, 3.0]))
+        found = quadratic.largest(question(j, norm=norm, offset=offset, eps=eps, n=1))
+        eta = rng.normal(size=(100, d))
+        for _ in range(40):
+            eta *= eps / np.maximum(row_norms(eta, norm), 1e-300)[:, None]
+            assert np.all(value(j.astype(float), eta, offset) <= found.upper * (1 + 1e-13))
+            slope = (offset + eta @ j.T.astype(float)) @ j.astype(float)
+            power = min(1 / (norm - 1), 40) if norm > 1 else 40
+            eta = np.sign(slope) * np.abs(slope / (np.abs(slope).max() or 1)) ** power
+        assert np.all(found.value <= found.upper)
+        reached = value(j.astype(float), found.eta, offset)
+        np.testing.assert_allclose(found.value, reached, rtol=1e-5 if trial % 2 else 1e-9)
+
+
+@pytest.mark.parametrize("norm", [1, 1.5, 2, 3, math.inf])
+@pytest.mark.parametrize("few", [0, 64])
+@pytest.mark.parametrize("memory", [1, 1 << 30])
+def test_frozen_entries_stay_even_where_nothing_else_helps(norm, few, memory, monkeypatch):
+    monkeypatch.setattr(quadratic, "FEW", few)
+    j = np.array([[1.0, 0.0, 0.0], [0.5, 0.0, 0.0]])
+    for free in ([0, 1, 1], [0, 0, 0]):
+        for offset in (None, np.array([0.3, 0.1])):
+            asked = question(j, norm=norm, offset=offset, max_memory=memory)
+            given = replace(asked.given, free=np.array([free], float))
+            found = quadratic.largest(replace(asked, given=given))
+            assert np.all(found.eta[:, 0] == 0)
+            level = 0 if offset is None else offset @ offset
+            np.testing.assert_allclose(found.value, level, atol=1e-15)
+            np.testing.assert_allclose(found.upper, level, rtol=1e-9)
+
+
+@pytest.mark.parametrize("norm", [1, 1.5, 2, 3, math.inf])
+@pytest.mark.parametrize("few", [0, 64])
+def test_one_sample_that_is_not_finite_leaves_the_others_alone(norm, few, monkeypatch):
+    monkeypatch.setattr(quadratic, "FEW", few)
+    rng = np.random.default_rng(9)
+    matrices = rng.normal(size=(3, 4, 5))
+    whole = broken_at(matrices, None, norm)
+    found = broken_at(matrices, 1, norm)
+    assert np.isnan(found.value[1]) and np.isinf(found.upper[1])
+    np.testing.assert_allclose(found.value[[0, 2]], whole.value[[0, 2]], rtol=1e-6)
+    np.testing.assert_allclose(found.upper[[0, 2]], whole.upper[[0, 2]], rtol=1e-6)
+
+
+def broken_at(matrices, place, norm):
+    """The answer for three matrices, the one at `place` NaN, with a linear term."""
+    held = np.array(matrices)
+    if place is not None:
+        held[place] = np.nan
+    asked = question(matrices[0], norm=norm, offset=np.full(4, 0.3), n=3)
+    return quadratic.largest(replace(asked, given=Held(held)))
+
+
+@dataclass(frozen=True)
+class Held:
+    """Products of three different matrices (n, K, d)."""
+
+    matrices: np.ndarray
+    free = None
+    dtype = np.dtype(np.float64)
+    plain, by_rows, sweep = True, True, 4.0
+    outputs = property(lambda self: self.matrices.shape[1])
+    d = property(lambda self: self.matrices.shape[2])
+
+    def __len__(self):
+        return len(self.matrices)
+
+    def push(self, v):
+        return np.einsum("nkd,...nd->...nk", self.matrices, v)
+
+    def pull(self, u):
+        return np.einsum("nkd,...nk->...nd", self.matrices, u)
+
+    def take(self, index):
+        return Held(self.matrices[index])
