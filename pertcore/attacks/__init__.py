@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pertcore.attacks import (  # noqa: F401  (they register)
+    adaptive,
     baselines,
     gradient,
     minimum_norm,
