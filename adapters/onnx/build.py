@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,8 +28,9 @@ Batch = Literal["free", "lifted", "looped"]
 # Largest difference of a batch from single runs, least difference between outputs that tells
 # samples apart, both as fractions of the largest output; share of ones in a sparse input.
 CLOSE, TELLING, SPARSE = 1e-4, 1e-6, 0.05
-# Entries of all tensors that a batch of probes may take; two samples are run in any case.
-PROBED = 1 << 28
+# Entries of inputs and of all tensors that a batch of probes may take; two samples are run in any
+# case.
+PROBED = 1 << 26
 # Step of a difference of the whole model over the size of its input; how far a derivative that is
 # made of differences may be from it.
 QUOTIENT, FAR = 5e-3, 0.1
@@ -174,7 +176,8 @@ def _difference(engine: Engine, user: UserModel, choice: Choice) -> str:
     shape = engine.graph.types[engine.output_value].shape
     if not shape or shape[0] != symbol(BATCH):
         return f"the output's first axis is {shape[0] if shape else 'missing'}, not the batch"
-    x = probes(choice)[: max(2, PROBED // entries(engine.graph))]
+    most = max(2, PROBED // (entries(engine.graph) + math.prod(engine.input_shape)))
+    x = probes(choice)[[0, 3, 4, 2, 1]][:most]
     single = user(x)
     scale = float(np.max(np.abs(single), initial=0.0))
     if np.all(np.ptp(single, axis=0) <= TELLING * scale):

@@ -13,7 +13,7 @@ from pertcore.adapters.onnx.blocks import Handover, worthwhile
 from pertcore.adapters.onnx.derive import VALUE, Derivatives, Product
 from pertcore.adapters.onnx.graph import Graph
 from pertcore.adapters.onnx.sessions import CPU, Session, place
-from pertcore.errors import CapabilityError
+from pertcore.errors import CapabilityError, ModelError
 from pertcore.oracle import Array
 
 RESULT = "pc.result"
@@ -116,7 +116,21 @@ class Engine:
         known[self._input] = point
         known[self._derivatives.outputs[0]] = known[VALUE]
         # The value may be a residual too, and the caller may write to what it gets.
-        return known[VALUE].numpy().copy(), {name: known[name] for name in self.residuals}
+        value = known[VALUE].numpy().copy()
+        self._check(value.shape)
+        return value, {name: known[name] for name in self.residuals}
+
+    def _check(self, shape: tuple[int, ...]) -> None:
+        """Raises ModelError where ONNX Runtime makes another shape than ONNX's types tell."""
+        told = self.output_shape
+        apart = len(shape) != len(told) + 1 or any(
+            isinstance(dim, int) and dim != made for dim, made in zip(told, shape[1:], strict=True)
+        )
+        if apart:
+            raise ModelError(
+                f"ONNX Runtime gives an output of shape {shape}, by the types of the model it is "
+                f"(N, {', '.join(map(str, told))}): the model contradicts itself"
+            )
 
     def product(self, kind: str, v: Array, residuals: dict[str, Any], *, many: bool) -> Array:
         """J^T v ("vjp") or J u ("jvp"); with `many`, v has a leading axis."""

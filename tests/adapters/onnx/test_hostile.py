@@ -269,6 +269,16 @@ def test_an_input_left_out_at_the_end():
     np.testing.assert_allclose(oracle(np.eye(1, 3, dtype=np.float32)).sum(), 0, atol=1e-6)
 
 
+def test_an_attribute_that_onnx_runtime_reads_otherwise():
+    """A hundred is no truth value: ONNX's types keep the axis, ONNX Runtime does not."""
+    parts = [helper.make_node("ReduceLogSum", ["x", "one"], ["y"], keepdims=100)]
+    one = weight("one", np.array([1]))
+    net = model(parts, [value("x", [1, 3, 4])], [value("y", None)], [one])
+    oracle = from_onnx(net, threads=1)
+    with pytest.raises(ModelError, match="contradicts itself"):
+        oracle.linearize(np.ones((2, 3, 4), np.float32))
+
+
 @pytest.mark.parametrize("left", [["", "y"], ["y", ""]])
 def test_an_output_left_out_among_many(left):
     """It is legal, and ONNX Runtime 1.32 crashes on it. One left out counts: halves, no whole."""
