@@ -27,7 +27,10 @@ bench: $(READY)
 	$(BIN)/python -m bench.kernels --out bench/results/kernels.json
 	$(BIN)/python -m bench.attacks --out bench/results/attacks.json
 	$(BIN)/python -m bench.strength --out bench/results/strength.json
+	$(BIN)/python -m bench.onnx --out bench/results/onnx.json
 	$(BIN)/python -m bench.jacobian --out bench/results/jacobian.json
+	$(BIN)/python -m bench.regression quality
+	$(BIN)/python -m bench.regression figure
 
 # onnx2torch would bring torchvision and its CUDA packages; the tests need neither.
 $(READY): pyproject.toml setup.py constraints.txt
