@@ -161,7 +161,9 @@ def attack(
     dither: Annotated[str | None, typer.Option(help="Radius of the dither.")] = None,
     overshoot: Annotated[str | None, typer.Option(help="Beyond the boundary (deepfool).")] = None,
     tolerance: Annotated[str | None, typer.Option(help="Beyond the tie (minnorm).")] = None,
-    classes: Annotated[int | None, typer.Option(help="Other classes that count (deepfool, apgd-t).")] = None,
+    classes: Annotated[
+        int | None, typer.Option(help="Other classes that count (deepfool, apgd-t).")
+    ] = None,
     refine: Annotated[int | None, typer.Option(help="Rounds towards a nearer point.")] = None,
     method: Annotated[
         str | None, typer.Option(help="best, or paper: as printed (quadratic).")
