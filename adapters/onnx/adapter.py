@@ -87,7 +87,7 @@ def from_onnx(
     partly = _by_operator(loaded, choice, user, threads, providers, straight_through)
     if partly is not None:
         return partly
-    x = building.probes(choice)[:1]
+    x = building.probes(choice, (0,))
     return from_function(
         user, input_shape=x.shape[1:], output_shape=user(x).shape[1:], dtype=choice.dtype
     )
@@ -130,7 +130,7 @@ def _of_several(
     oracle = from_onnx(stacked.stacked(model, weights), output=stacked.STACKED, **settings)
     given = {name: settings[name] for name in ("input", "freeze", "input_shape")}
     choice = choose(model, output=next(iter(weights)), **given)
-    parts = stacked.layout(model, choice, weights, building.probes(choice)[:1])
+    parts = stacked.layout(model, choice, weights, building.probes(choice, (0,)))
     oracle.outputs = parts  # type: ignore[attr-defined]
     return oracle
 
@@ -213,7 +213,7 @@ class OnnxOracle:
         """From the graph, or from one run where the graph leaves it open."""
         shape = self._engine.output_shape
         if not all(isinstance(dim, int) for dim in shape):
-            self._engine.output_shape = self._user(building.probes(self._choice)).shape[1:]
+            self._engine.output_shape = self._user(building.probes(self._choice, (0,))).shape[1:]
         return self._engine.output_shape
 
     def _capabilities(self) -> frozenset[str]:
