@@ -53,6 +53,11 @@ def prepare(
     `loss` is what the user named, None where he left it to the attack.
     """
     _check_oracle(attack, oracle)
+    if targeted and not attack.aims:
+        raise InputError(
+            f"targeted=True: attack {attack.name!r} moves the output as far as it can, to no "
+            "target; take 'iterated-quadratic', 'linear' or 'pgd'"
+        )
     points, restore = as_numpy(x, "x")
     warnings: list[str] = []
     points = _checked_x(points, oracle, warnings)

@@ -27,7 +27,8 @@ class Attack:
     linearisation is at x itself, so the one that gave the clean prediction is used for it.
     `minimum_norm`: eps may be left out. `subset`: works on a partition, with p = inf only.
     `blind`: asks for no derivative. `own_loss`: the loss of a recipe without an option for it.
-    `regression`: without y the task is a regression, whatever the outputs look like.
+    `regression`: without y the task is a regression, whatever the outputs look like. `aims`: it
+    can go for a target, not only away from y.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Attack:
     blind: bool = False
     own_loss: str | None = None
     regression: bool = False
+    aims: bool = True
 
     def __call__(self, oracle: Oracle, x: Any, y: Any = None, **settings: Any) -> AttackResult:
         """The same as `pertcore.attack(oracle, x, y, attack=<this name>, ...)`."""

@@ -34,7 +34,7 @@ START = DRAWS_PER_RESTART - 1
 TINY = np.float32(1e-30)
 
 
-@register("quadratic", regression=True)
+@register("quadratic", regression=True, aims=False)
 def quadratic(
     problem: Problem, first: Linearization, *, loss: Loss | None = None, method: str = "best",
     certify: bool = True, max_memory: int | str = MAX_MEMORY,
@@ -50,7 +50,7 @@ def quadratic(
     return _both_ways(problem, found, loss or problem.goal.loss)
 
 
-@register("quadratic-subset", regression=True, subset=True)
+@register("quadratic-subset", regression=True, subset=True, aims=False)
 def quadratic_subset(
     problem: Problem, first: Linearization, *, loss: Loss | None = None, method: str = "best",
     max_memory: int | str = MAX_MEMORY,

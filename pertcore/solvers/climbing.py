@@ -217,7 +217,7 @@ def _proposed(problem: Problem, state: _Climb, rows: Array) -> Array:
     """The next points (n, d): a full step of (11), or a shorter one along the gradient."""
     here, now, older = state.points[rows], state.now.take(rows), state.older.take(rows)
     eta = _farthest(problem, now.pulled)
-    if state.loss == "squared_error":
+    if _quadratic(state):
         tried = _restricted(problem, here - problem.x, eta, now, older)
         eta = np.where(state.known[rows, None], tried, eta)
     box, eps, size = problem.box, problem.eps, state.size[rows]
@@ -229,6 +229,12 @@ def _proposed(problem: Problem, state: _Climb, rows: Array) -> Array:
             problem.norm, box.lo, box.hi,
         )  # fmt: skip
     return moved
+
+
+def _quadratic(state: _Climb) -> bool:
+    """Whether the norm of one residual is what is raised, as (11) has it."""
+    goal = state.problem.goal
+    return state.loss == "squared_error" and not goal.targeted and goal.members is None
 
 
 def _farthest(problem: Problem, direction: Array) -> Array:

@@ -91,6 +91,26 @@ def test_one_subset_moves_and_the_best_one(method):
         np.testing.assert_allclose(result.loss_after, best)
 
 
+@pytest.mark.parametrize("norm", sorted(BUDGETS))
+def test_a_target_is_approached_like_by_pgd(autoencoder, norm):
+    model, x = autoencoder
+    y = np.roll(model(x), 1, axis=0)
+    settings = {"norm": norm, "eps": 2 * BUDGETS[norm], "bounds": (0, 1), "targeted": True}
+    ours = pc.attack(model, x, y, attack="iterated-quadratic", steps=12, **settings)
+    other = pc.attack(model, x, y, attack="pgd", steps=12, task="regression", **settings)
+    assert ours.success.all()
+    assert ours.loss_after.mean() <= 1.05 * other.loss_after.mean()
+    assert ours.loss_after.mean() < 0.8 * ours.loss_before.mean()
+
+
+def test_an_ensemble_of_one_model_twice_is_that_model(autoencoder):
+    model, x = autoencoder
+    settings = {"attack": "iterated-quadratic", "eps": 0.1, "bounds": (0, 1), "steps": 12}
+    both = pc.attack(pc.ensemble([model, model]), x, **settings)
+    alone = pc.attack(model, x, **settings)
+    assert both.success.all() and np.all(both.loss_after >= 0.7 * alone.loss_after)
+
+
 def test_wrong_options_are_named():
     model, x = pc.from_matrix(np.eye(3)), np.zeros((1, 3))
     with pytest.raises(pc.errors.InputError, match=r"method='fast'.*'best', 'paper'"):

@@ -35,6 +35,7 @@ WRONG = {
     "strings": ({"x": np.array([["a"] * 12])}, "expected numbers"),
     "no samples": ({"x": X[:0]}, "no samples"),
     "targeted without y": ({"targeted": True}, "wanted classes"),
+    "targeted without aim": ({"attack": "quadratic", "y": Y, "targeted": True}, "no target"),
     "mask of numbers": ({"mask": np.ones(12)}, "expected bool"),
     "mask of wrong shape": ({"mask": np.ones(5, dtype=bool)}, "broadcast"),
     "steps zero": ({"steps": 0}, "steps=0"),
