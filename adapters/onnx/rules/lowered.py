@@ -195,7 +195,8 @@ def tensor_scatter(op: Op, n: View) -> Tensor:
 
 @lower("MaxUnpool")
 def max_unpool(op: Op, n: View) -> Tensor:
-    """Every entry goes to its index in the flattened output; the rest is zero."""
+    """Every entry goes to its index in the flattened output, the last of several to the same (as
+    windows that overlap have them); the rest is zero."""
     kernel, sizes = n.attr("kernel_shape"), n.x.shape[2:]
     strides, _, _ = spatial(n.node.attrs, kernel)
     pads, rank = n.attr("pads") or [0] * (2 * len(kernel)), len(kernel)
@@ -204,10 +205,11 @@ def max_unpool(op: Op, n: View) -> Tensor:
     ]
     shape: list[Any] = [*n.x.shape[:2], *inferred]
     wanted = constant_ints(n, 2) if n.input(2) is not None else shape
-    nothing = op.zeros([product(wanted)], n.x.dtype)
-    flat = [product(n.x.shape)]
-    made = op.ScatterElements(nothing, op.resized(n.b, flat), op.resized(n.x, flat), axis=0)
-    return op.resized(made, wanted)
+    count = product(n.x.shape)
+    nowhere, places = op.zeros([product(wanted)], np.dtype(np.int64)), op.positions(count) + 1
+    origin = op.ScatterElements(nowhere, op.resized(n.b, [count]), places, axis=0)
+    entries = op.Concat(op.zeros([1], n.x.dtype), op.resized(n.x, [count]), axis=0)
+    return op.resized(op.Gather(entries, origin, axis=0), wanted)
 
 
 @lower("Col2Im")
