@@ -14,6 +14,7 @@ import onnx
 from pertcore.adapters.function import from_function
 from pertcore.adapters.onnx import build as building
 from pertcore.adapters.onnx import half, quotients, stacked
+from pertcore.adapters.onnx.bounds import within_memory
 from pertcore.adapters.onnx.kept import kept
 from pertcore.adapters.onnx.linearization import (
     LoopedLinearization,
@@ -149,6 +150,7 @@ class Opened:
         return Opened(self.judge.rested(), replace(self.built, engine=engine), self.halved)
 
 
+@within_memory()
 def _opened(
     model: onnx.ModelProto,
     choice: Choice,

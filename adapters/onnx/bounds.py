@@ -165,3 +165,12 @@ def blamed(op: str, label: str) -> Iterator[None]:
     except TROUBLE as error:
         kind = type(error).__name__
         raise ModelError(f"{op} {label!r} cannot be made sense of: {kind}: {error}") from error
+
+
+@contextmanager
+def within_memory() -> Iterator[None]:
+    """A model that takes more memory than there is becomes a ModelError."""
+    try:
+        yield
+    except MemoryError as error:
+        raise ModelError(f"the model takes more memory than there is: {error}") from error

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pertcore.adapters.onnx.blocks import Handover, worthwhile
+from pertcore.adapters.onnx.bounds import within_memory
 from pertcore.adapters.onnx.derive import VALUE, Derivatives, Product
 from pertcore.adapters.onnx.graph import Graph
 from pertcore.adapters.onnx.sessions import CPU, Session, place
@@ -87,6 +88,7 @@ class Engine:
     def _open(self, model: Any, rewrite: Any = None) -> Session:
         return Session(model, threads=self._threads, providers=self.providers, rewrite=rewrite)
 
+    @within_memory()
     def _open_product(self, plan: Product) -> Session:
         model = plan.model([RESULT])
         if not self._handover.blocked:

@@ -8,7 +8,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from pertcore.adapters.onnx import build as building
 from pertcore.adapters.onnx.adapter import from_onnx
+from pertcore.adapters.onnx.derive import Product
 from pertcore.adapters.onnx.load import load
 from pertcore.errors import CapabilityError, ModelError
 from tests.adapters.onnx.models import model, small_net, value, weight
@@ -277,6 +279,19 @@ def test_an_attribute_that_onnx_runtime_reads_otherwise():
     oracle = from_onnx(net, threads=1)
     with pytest.raises(ModelError, match="contradicts itself"):
         oracle.linearize(np.ones((2, 3, 4), np.float32))
+
+
+def test_a_model_for_which_memory_is_short(monkeypatch):
+    def short(*_, **__):
+        raise MemoryError("no 9 GB")
+
+    oracle = from_onnx(small_net(), threads=1)
+    lin = oracle.linearize(np.ones((2, 1, 8, 8), np.float32))
+    monkeypatch.setattr(Product, "model", short)
+    with pytest.raises(ModelError, match="more memory than there is: no 9 GB"):
+        lin.vjp(np.ones((2, 3), np.float32))
+    monkeypatch.setattr(building, "build", short)
+    refused(small_net(seed=5), "more memory than there is: no 9 GB")
 
 
 @pytest.mark.parametrize("left", [["", "y"], ["y", ""]])
