@@ -75,6 +75,32 @@ class Certificate:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """One attack of a portfolio: how many samples came to it, how many it fooled, what it cost."""
+
+    name: str
+    entered: int
+    fooled: int
+    calls: Calls
+
+    @classmethod
+    def joined(cls, parts: Sequence[Stage]) -> tuple[Stage, ...]:
+        """The stages of several batches, added up by name in the order they came."""
+        names = dict.fromkeys(part.name for part in parts)
+        return tuple(cls._added(name, [p for p in parts if p.name == name]) for name in names)
+
+    @classmethod
+    def _added(cls, name: str, parts: Sequence[Stage]) -> Stage:
+        kinds = ("f", "vjp", "jvp")
+        calls = Calls(*(sum(getattr(p.calls, kind) for p in parts) for kind in kinds))
+        return cls(name, sum(p.entered for p in parts), sum(p.fooled for p in parts), calls)
+
+    def __str__(self) -> str:
+        runs = f"{self.calls.f} forward and {self.calls.vjp} backward"
+        return f"fooled {self.fooled} of {self.entered}, {runs}"
+
+
+@dataclass(frozen=True)
 class AttackResult:
     """Adversarial examples and what is known about them, for n samples.
 
@@ -86,8 +112,9 @@ class AttackResult:
     metrics: name -> (n,) float64 at x_adv: the user's own, and for regression mse of the output
     against y, else f(x), psnr_in of the perturbation and psnr_out of the output in dB; calls: model
     runs per sample, summed; seconds: wall time; exact: whether every derivative was exact;
-    certificate: bounds of the linearised problem, None where the attack has none; warnings:
-    sentences on how the result could be wrong; settings: the arguments that repeat it.
+    certificate: bounds of the linearised problem, None where the attack has none; stages: what
+    the attacks of a portfolio did, in order, empty for a single attack; warnings: sentences on how
+    the result could be wrong; settings: the arguments that repeat it.
     """
 
     x_adv: Any
@@ -105,6 +132,7 @@ class AttackResult:
     exact: bool
     task: str
     certificate: Certificate | None = None
+    stages: tuple[Stage, ...] = ()
     metrics: dict[str, Array] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
@@ -136,6 +164,7 @@ class AttackResult:
             **(self._losses() if self.task == "regression" else self._fooled()),
             **self._measured(),
             **self._certified(),
+            **{f"stage {stage.name}": str(stage) for stage in self.stages},
             "forward per sample": self.calls.f / n if n else 0.0,
             "backward per sample": self.calls.vjp / n if n else 0.0,
             **({"tangents per sample": self.calls.jvp / n} if self.calls.jvp else {}),

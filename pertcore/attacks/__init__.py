@@ -7,10 +7,12 @@ from typing import Any
 from pertcore.attacks import (  # noqa: F401  (they register)
     adaptive,
     baselines,
+    black_box,
     gradient,
     minimum_norm,
     pixels,
     regression,
+    staged,
 )
 from pertcore.attacks.registry import ATTACKS
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from pertcore.errors import InputError
 from pertcore.oracle import Array, Oracle
-from pertcore.result import Status
+from pertcore.result import Stage, Status
 from pertcore.solvers.problem import Goal
 
 PROBED = 8
@@ -80,3 +82,17 @@ def check_statuses(status: Array) -> list[str]:
             "samples: check the input scale"
         )
     return warnings
+
+
+def check_stages(stages: Sequence[Stage]) -> list[str]:
+    """A warning where attacks without gradients fooled what those with gradients had left."""
+    blind = [stage for stage in stages if not stage.calls.vjp and not stage.calls.jvp]
+    fooled = sum(stage.fooled for stage in blind)
+    if not fooled or len(blind) == len(stages):
+        return []
+    names = ", ".join(stage.name for stage in blind if stage.fooled)
+    return [
+        f"black-box beat white-box: {names} fooled {fooled} samples that the attacks with "
+        "gradients could not: the gradient may be masked; attack the model without the part that "
+        "hides it, or raise the steps of the portfolio"
+    ]

@@ -10,11 +10,14 @@ from typing import Any, TypeVar
 from pertcore.attacks.options import checked
 from pertcore.errors import InputError
 from pertcore.oracle import Array, Oracle
-from pertcore.result import AttackResult, Certificate
+from pertcore.result import AttackResult, Certificate, Stage
 
 # (problem, linearisation at x, **options) -> points (n, d), status (n,) and, where it has one, a
-# certificate; a recipe registered with at_x=False takes the problem alone.
-Recipe = Callable[..., tuple[Array, Array] | tuple[Array, Array, Certificate]]
+# certificate, or its stages; a recipe registered with at_x=False takes the problem alone.
+Recipe = Callable[
+    ...,
+    tuple[Array, Array] | tuple[Array, Array, Certificate] | tuple[Array, Array, tuple[Stage, ...]],
+]
 # A decorated recipe keeps its own type.
 Own = TypeVar("Own", bound=Recipe)
 

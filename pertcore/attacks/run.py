@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pertcore.attacks.checks import check_model, check_statuses
+from pertcore.attacks.checks import check_model, check_stages, check_statuses
 from pertcore.attacks.options import whole
 from pertcore.attacks.prepare import Given, prepare
 from pertcore.attacks.registry import Attack, find
@@ -20,7 +20,7 @@ from pertcore.closed_form import sampling
 from pertcore.closed_form.metrics import Metric, psnr
 from pertcore.errors import PertcoreWarning
 from pertcore.oracle import Array, Calls, Oracle
-from pertcore.result import AttackResult, Certificate
+from pertcore.result import AttackResult, Certificate, Stage
 from pertcore.solvers.problem import Problem, mask_rows
 
 DETERMINISTIC_CHUNK = 32
@@ -132,6 +132,7 @@ class _Run:
     callback: Callable[[Progress], None] | None
     notes: list[str] = field(default_factory=list)
     certificates: list[Certificate] = field(default_factory=list)
+    stages: list[Stage] = field(default_factory=list)
 
     def batch(self, begin: int, end: int) -> Verified:
         """Attack and verify samples begin to end; the first batch also checks the model."""
@@ -152,7 +153,9 @@ class _Run:
             seen = (problem.take(right),) if lin is None else (problem, lin)
             found = self.row.recipe(*seen, **self.options)
             points[right], status[right] = found[:2]
-            self.certificates.extend(found[2:])
+            for extra in found[2:]:
+                self.certificates.extend([extra] if isinstance(extra, Certificate) else [])
+                self.stages.extend(extra if isinstance(extra, tuple) else ())
         points[left_out] = problem.x[left_out]
         return verify(oracle, points, status, clean, goal, given.metrics)
 
@@ -181,7 +184,10 @@ def _result(
     if "mse" in figures:
         figures["psnr_in"] = psnr(np.mean(delta * delta, axis=1), peak=given.peak)
         figures["psnr_out"] = psnr(figures["mse"], peak=given.peak)
-    notes = [*given.warnings, *run.notes, *check_statuses(verified.status)]
+    stages = Stage.joined(run.stages)
+    notes = [
+        *given.warnings, *run.notes, *check_statuses(verified.status), *check_stages(stages),
+    ]  # fmt: skip
     for note in dict.fromkeys(notes):
         python_warnings.warn(note, PertcoreWarning, stacklevel=3)
     return AttackResult(
@@ -191,5 +197,6 @@ def _result(
         after=verified.after, loss_before=verified.loss_before, loss_after=verified.loss_after,
         metrics=figures, calls=calls, seconds=seconds, exact="exact" in run.oracle.capabilities,
         task=given.goal.task, certificate=Certificate.joined(run.certificates),
+        stages=stages,
         warnings=tuple(dict.fromkeys(notes)), settings=settings,
     )  # fmt: skip

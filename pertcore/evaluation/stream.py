@@ -13,7 +13,7 @@ from pertcore.attacks.checks import check_statuses
 from pertcore.attacks.run import Progress, attack
 from pertcore.errors import InputError, PertcoreWarning
 from pertcore.oracle import Array, Calls, Oracle
-from pertcore.result import AttackResult, Certificate, Status
+from pertcore.result import AttackResult, Certificate, Stage, Status
 
 ROWS = ("success", "status", "norms", "margin", "before", "after", "loss_before", "loss_after")
 
@@ -105,6 +105,7 @@ def joined(results: Sequence[AttackResult]) -> AttackResult:
     return replace(
         without_points(first), **rows, metrics=_metrics(results), calls=calls,
         certificate=Certificate.joined([r.certificate for r in results if r.certificate]),
+        stages=Stage.joined([stage for r in results for stage in r.stages]),
         seconds=sum(r.seconds for r in results), exact=all(r.exact for r in results),
         warnings=tuple(dict.fromkeys([*other, *check_statuses(rows["status"])])),
     )  # fmt: skip

@@ -96,21 +96,21 @@ def restarted(
     points, status = once(problem, 0)
     if restarts == 1:
         return points, status
-    best, done = _standing(problem, points)
+    best, done = standing(problem, points)
     for restart in range(1, restarts):
         left = np.flatnonzero((status != Status.OK) & ~done)
         if not len(left):
             break
         again = problem.take(left)
         found, ended = once(again, restart)
-        rank, there = _standing(again, found)
+        rank, there = standing(again, found)
         better = (rank < best[left]) | (ended == Status.OK)
         points[left[better]], status[left[better]] = found[better], ended[better]
         best[left[better]], done[left[better]] = rank[better], there[better]
     return points, status
 
 
-def _standing(problem: Problem, points: Array) -> tuple[Array, Array]:
+def standing(problem: Problem, points: Array) -> tuple[Array, Array]:
     """What to rank points by, NaN last, and who has reached the goal."""
     value = problem.oracle(problem.shaped(points))
     name = "margin" if problem.goal.task == "classification" else problem.goal.loss

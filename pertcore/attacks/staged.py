@@ -1,0 +1,67 @@
+"""Several attacks as one: the cheapest first, and only who stands goes on to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from pertcore.attacks.adaptive import apgd, apgd_t
+from pertcore.attacks.black_box import square
+from pertcore.attacks.gradient import alg1
+from pertcore.attacks.registry import register
+from pertcore.oracle import Array
+from pertcore.result import Stage, Status
+from pertcore.solvers.descent import standing
+from pertcore.solvers.momentum import descend_adaptively
+from pertcore.solvers.problem import Problem
+
+# Runs of the model that the black-box stage has for each step of the others.
+QUERIES_PER_STEP = 8
+
+# (survivors, their best points so far) -> points and status.
+Attempt = Callable[[Problem, Array], tuple[Array, Array]]
+
+
+@register("portfolio", at_x=False, own_loss="margin")
+def portfolio(
+    problem: Problem, *, steps: int = 25, classes: int = 9
+) -> tuple[Array, Array, tuple[Stage, ...]]:
+    """Algorithm 1, apgd, apgd-t, then square on whoever stands: the worst case of each sample.
+
+    Algorithm 1 has ten steps; apgd with DLR goes on from its points, then with the cross-entropy
+    from a random point, then towards each of the `classes` best other classes, `steps` steps each
+    time. The square attack has 8 `steps` runs: what it alone fools shows a masked gradient.
+    """
+    race = _Race(problem)
+    race.stage("alg1", lambda part, _at: alg1(part, None))
+    race.stage("apgd", lambda part, at: descend_adaptively(part, loss="dlr", steps=steps, start=at))
+    race.stage("restart", lambda part, _at: apgd(part, steps=steps))
+    race.stage("apgd-t", lambda part, _at: apgd_t(part, steps=steps, classes=classes))
+    race.stage("square", lambda part, _at: square(part, steps=QUERIES_PER_STEP * steps))
+    return race.points, race.status, tuple(race.stages)
+
+
+class _Race:
+    """The best point of each sample so far, by margin, and what each stage did."""
+
+    def __init__(self, problem: Problem) -> None:
+        n = len(problem)
+        self.problem, self.points = problem, np.array(problem.x)
+        self.margin, self.fooled = np.full(n, np.inf), np.zeros(n, dtype=bool)
+        self.status = np.full(n, Status.MAX_STEPS, dtype=np.int8)
+        self.stages: list[Stage] = []
+
+    def stage(self, name: str, attempt: Attempt) -> None:
+        """Run `attempt` on whoever is not fooled yet; nobody's point gets worse."""
+        left = np.flatnonzero(~self.fooled)
+        before = self.problem.oracle.calls.copy()
+        if len(left):
+            part = self.problem.take(left)
+            found, status = attempt(part, self.points[left])
+            margin, fooled = standing(part, found)
+            better = margin < self.margin[left]
+            self.points[left[better]], self.margin[left[better]] = found[better], margin[better]
+            self.status[left[better]], self.fooled[left] = status[better], fooled
+        calls = self.problem.oracle.calls - before
+        self.stages.append(Stage(name, len(left), int(self.fooled[left].sum()), calls))
