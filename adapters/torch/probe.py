@@ -55,15 +55,16 @@ def probe(runner: Runner, shape: tuple[int, ...], like: torch.Tensor) -> Found:
         beside = runner.run(torch.cat([x[:1], 1 - x[1:]])).detach()
         parts = runner.parts(x.clone())
     notes = [*_training(runner.around), *_together(runner.around, value[:1], beside[:1])]
-    if not _has_graph(runner, x):
+    if not _has_graph(runner, x, writes):
         notes.append(_without_graph(runner, x, value, random))
     return Found(tuple(value.shape[1:]), parts, writes, tuple(notes))
 
 
-def _has_graph(runner: Runner, x: torch.Tensor) -> bool:
-    leaf = x.clone().requires_grad_()
+def _has_graph(runner: Runner, x: torch.Tensor, writes: bool) -> bool:
     with runner.around.running(graph=True, random=runner.around.random):
-        value = runner.run(leaf.clone())
+        # Made in here: under inference_mode a tensor never takes part in a graph.
+        leaf = x.clone().requires_grad_()
+        value = runner.run(leaf.clone() if writes else leaf)
         if not value.requires_grad:
             return False
         ones = torch.ones_like(value)

@@ -53,7 +53,7 @@ class Around:
     @property
     def training(self) -> list[torch.nn.Module]:
         """Modules in training mode now; where none of them is, runs are as the user's own."""
-        return [m for root in self.roots for m in root.modules() if m.training]
+        return [m for root in self.roots for m in root.modules() if getattr(m, "training", False)]
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:
@@ -118,7 +118,7 @@ def modules_called(run: Callable[[], Any]) -> Called:
         if threading.get_ident() != here:
             return
         seen[id(module)] = module
-        training.extend(inner for inner in module.modules() if inner.training)
+        training.extend(inner for inner in module.modules() if getattr(inner, "training", False))
         for inner in training:
             inner.training = False
 

@@ -321,6 +321,30 @@ def test_errors_of_the_model_are_the_users_to_read():
         pc.from_torch(lambda x: inner(x), input_shape=3)
 
 
+def other_forms():
+    net = nn.Sequential(
+        nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(), nn.Tanh(), nn.Linear(8, 3)
+    )
+    net.eval()
+    batch = torch.export.Dim("n")
+    given = (torch.rand(3, 4),)
+    yield "scripted", torch.jit.script(net)
+    yield "frozen", torch.jit.freeze(torch.jit.script(net))
+    yield "traced", torch.jit.trace(net, given)
+    yield "exported", torch.export.export(net, given, dynamic_shapes=({0: batch},)).module()
+    yield "compiled", torch.compile(net, backend="eager")
+    yield "functional", lambda x: torch.func.functional_call(net, dict(net.named_parameters()), x)
+    yield "mapped", torch.vmap(lambda row: row.cumsum(0) ** 2)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+def test_modules_in_other_forms():
+    for name, model in other_forms():
+        oracle = pc.from_torch(model, input_shape=4)
+        assert {"vjp", "jvp", "exact"} <= oracle.capabilities, name
+        assert_oracle(oracle, points(4, 4))
+
+
 def test_take_says_why_not():
     oracle = pc.from_torch(nn.Linear(3, 2), input_shape=3)
     assert "take" not in oracle.capabilities

@@ -217,3 +217,19 @@ def test_checkpointed_modules():
     plain = pc.from_torch(module, input_shape=(2, 6, 6))
     x, v = points(), np.ones((6, 3))
     np.testing.assert_array_equal(oracle.linearize(x).vjp(v), plain.linearize(x).vjp(v))
+
+
+def test_numbers_of_a_graphics_card_are_put_back_too(monkeypatch):
+    """No card needed: its generator is played by a list."""
+    from pertcore.adapters.torch.undisturbed import Around
+
+    card, host = torch.device("cuda", 0), torch.Generator().get_state()
+    numbers = [torch.tensor([1])]
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: numbers[-1])
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, device: numbers.append(state))
+    around = Around((), card, random=[host, torch.tensor([7])])
+    with around.running(graph=False):
+        assert numbers[-1].item() == 7
+        numbers.append(torch.tensor([8]))
+    assert numbers[-1].item() == 1
+    assert around.random[1].item() == 8
