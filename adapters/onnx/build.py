@@ -15,10 +15,10 @@ from pertcore.adapters.onnx.bounds import entries
 from pertcore.adapters.onnx.engine import Engine
 from pertcore.adapters.onnx.foreign import adopted, pruned
 from pertcore.adapters.onnx.normalise import main_opset, normalise
-from pertcore.adapters.onnx.reemit import BATCH, reemit
+from pertcore.adapters.onnx.reemit import Primal, reemit
 from pertcore.adapters.onnx.registry import STRAIGHT
 from pertcore.adapters.onnx.select import Choice
-from pertcore.adapters.onnx.symbolic import Poly, symbol
+from pertcore.adapters.onnx.symbolic import BATCH, Poly, symbol
 from pertcore.adapters.onnx.untouched import UserModel
 from pertcore.errors import CapabilityError, PertcoreError
 from pertcore.oracle import Array, Linearization
@@ -75,17 +75,7 @@ def build(
 
     def engine(dims: Sequence[int | Poly], *, lift: int) -> Engine:
         primal = emit(shapes={choice.input: dims}, lift=lift)
-        output = primal.values.get(choice.output)
-        if output is None:
-            raise CapabilityError(
-                f"output {choice.output!r} is no number that has a derivative (a label or an "
-                "index): choose the scores with output="
-            )
-        if output in primal.graph.sequences:
-            raise CapabilityError(
-                f"output {choice.output!r} is a sequence or an optional, and only a tensor has a "
-                "derivative: choose another with output=, or end the model at a tensor of it"
-            )
+        output = _tensor(primal, choice.output)
         return Engine(primal.graph, choice.input, output, threads=threads, providers=providers)
 
     first = choice.dims[0]
@@ -107,6 +97,22 @@ def build(
     _check_batch_first(single, choice)
     _check_apart(user, choice, first)
     return Built(single, "looped", (*remarks, _looped(first, reason)))
+
+
+def _tensor(primal: Primal, output: str) -> str:
+    """The value of the graph that is the output. Raises CapabilityError where none has a slope."""
+    value = primal.values.get(output)
+    if value is None:
+        raise CapabilityError(
+            f"output {output!r} is no number that has a derivative (a label or an index): choose "
+            "the scores with output="
+        )
+    if value in primal.graph.sequences:
+        raise CapabilityError(
+            f"output {output!r} is a sequence or an optional, and only a tensor has a derivative: "
+            "choose another with output=, or end the model at a tensor of it"
+        )
+    return value
 
 
 def check(model: onnx.ModelProto, choice: Choice) -> None:

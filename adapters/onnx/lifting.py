@@ -11,9 +11,7 @@ from typing import Any
 from pertcore.adapters.onnx.graph import Graph
 from pertcore.adapters.onnx.nodes import Node
 from pertcore.adapters.onnx.op import Op
-from pertcore.adapters.onnx.symbolic import Poly, evaluate, product, symbol, symbols
-
-BATCH = "N"
+from pertcore.adapters.onnx.symbolic import BATCH, Poly, evaluate, product, symbol, symbols
 
 
 def lifted(graph: Graph, node: Node, width: int) -> Node:

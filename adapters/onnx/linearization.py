@@ -11,11 +11,9 @@ import numpy as np
 
 from pertcore.adapters.onnx.engine import Engine
 from pertcore.adapters.onnx.sessions import place
-from pertcore.adapters.onnx.symbolic import evaluate, symbol, symbols
+from pertcore.adapters.onnx.symbolic import BATCH, evaluate, symbol, symbols
 from pertcore.errors import CapabilityError, InputError
 from pertcore.oracle import Array, Calls, Linearization
-
-BATCH = "N"
 
 
 @dataclass

@@ -17,12 +17,11 @@ from pertcore.adapters.onnx.graph import Graph
 from pertcore.adapters.onnx.nodes import Node
 from pertcore.adapters.onnx.op import Op, Tensor
 from pertcore.adapters.onnx.registry import STRAIGHT
-from pertcore.adapters.onnx.symbolic import Poly, symbol
+from pertcore.adapters.onnx.symbolic import BATCH, Poly, symbol
 from pertcore.errors import CapabilityError
 
 # Entries of one sample along which an operator is differenced, at two runs each.
 MOST = 64
-BATCH = "N"
 
 
 def written(graph: Graph, node: Node) -> Sequence[str]:

@@ -21,12 +21,12 @@ from pertcore.adapters.onnx.graph import Graph
 from pertcore.adapters.onnx.inspection import tensors
 from pertcore.adapters.onnx.nodes import Node, Type
 from pertcore.adapters.onnx.op import Op, Tensor, View
-from pertcore.adapters.onnx.symbolic import Poly, symbol
+from pertcore.adapters.onnx.symbolic import BATCH, Poly, symbol
 from pertcore.errors import CapabilityError
 from pertcore.oracle import Array
 
 logger = logging.getLogger(__name__)
-BATCH, LEAD = "N", "K"
+LEAD = "K"
 CONTROL = ("Scan", "Loop", "If")
 Trace = Callable[[Graph, Sequence[str]], Sequence[str]]
 
@@ -240,7 +240,7 @@ def _constant(attrs: dict[str, Any]) -> Array:
 
 
 def _refuse_foreign(model: onnx.ModelProto, opset: int) -> None:
-    """Operators outside the standard, or with inner graphs, cannot be emitted yet."""
+    """Raises CapabilityError naming the operators that cannot be emitted, with advice."""
     foreign = [node for node in model.graph.node if not emittable(node, opset)]
     if not foreign:
         return

@@ -14,9 +14,10 @@ import onnxruntime
 from onnx import helper, numpy_helper
 from onnxruntime.capi import onnxruntime_pybind11_state as binary
 
+from pertcore.adapters.onnx.blocks import QUIET
 from pertcore.adapters.onnx.export import IR_VERSION, node_proto, type_proto
 from pertcore.adapters.onnx.nodes import Node, Type
-from pertcore.adapters.onnx.sessions import CPU, QUIET
+from pertcore.adapters.onnx.sessions import CPU
 from pertcore.adapters.onnx.symbolic import Poly, evaluate, symbol, symbols
 from pertcore.errors import ModelError
 

@@ -20,7 +20,6 @@ from pertcore.oracle import Array
 Rewrite = Callable[[onnx.ModelProto], onnx.ModelProto]
 
 CPU = ("CPUExecutionProvider",)
-QUIET = 4
 MISSING = re.compile(r"Could not find an implementation for (?P<op>\w+)\(\d+\)")
 
 
@@ -87,7 +86,7 @@ def open_session(
     level = onnxruntime.GraphOptimizationLevel
     options.graph_optimization_level = level.ORT_DISABLE_ALL if rewrite else level.ORT_ENABLE_ALL
     options.intra_op_num_threads = threads or 0
-    options.log_severity_level = QUIET
+    options.log_severity_level = blocks.QUIET
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     absent = [name for name in providers if name not in onnxruntime.get_available_providers()]
     if absent:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 Monomial = tuple["str | Floor", ...]
 
+# The free first axis of inputs.
+BATCH = "N"
 # A file can square a dimension again and again.
 MOST_TERMS = 128
 
