@@ -59,13 +59,14 @@ def check_work(graph: Graph, weights: int) -> None:
         ENTRIES + ENTRIES_EACH * (inputs + weights),
         PRODUCTS + PRODUCTS_EACH * (inputs + weights) + PRODUCTS_PAIR * inputs * weights,
     )
-    nodes = {id(node): node for node in every_node(graph.nodes)}
+    nodes = list(every_node(graph.nodes))
+    counts = [_work(graph, node) for node in nodes]
     for place, what in enumerate(("numbers", "products")):
-        counts = {key: _work(graph, node)[place] for key, node in nodes.items()}
-        if sum(counts.values()) > most[place]:
-            worst = nodes[max(counts, key=counts.__getitem__)]
+        each = [count[place] for count in counts]
+        if sum(each) > most[place]:
+            worst = nodes[each.index(max(each))]
             raise ModelError(
-                f"the model makes {sum(counts.values()):.3g} {what} a sample, most of them by "
+                f"the model makes {sum(each):.3g} {what} a sample, most of them by "
                 f"{worst.op} {worst.label!r}: at most {most[place]:.3g} are taken for {inputs} "
                 f"inputs and {weights} weights"
             )
