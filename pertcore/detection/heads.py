@@ -6,6 +6,7 @@ losses need: a score for every place where a box can be, and its derivative.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -61,7 +62,12 @@ class GridHead:
     powers: tuple[float, float] = POWERS
 
     def cells(self, f: Array) -> Array:
-        """Outputs of any shape as (n, 5 + classes, h, w) float64."""
+        """Outputs of any shape as (n, 5 + classes, h, w) float64; InputError where they differ."""
+        if np.size(f) != len(f) * math.prod(self.shape):
+            raise InputError(
+                f"outputs of shape {np.shape(f)}: this head reads cells {self.shape}; give "
+                "GridHead the shape (5 + classes, h, w) of the model's output"
+            )
         return np.asarray(f, dtype=np.float64).reshape(len(f), *self.shape)
 
     def scored(self, f: Array, classes: Array | None = None) -> Scores:
@@ -135,6 +141,17 @@ class AnchorHead:
 
     outputs: Mapping[str, Any]
     anchors: Array | None = None
+
+    def __post_init__(self) -> None:
+        shapes = {name: tuple(part.shape) for name, part in self.outputs.items()}
+        found = list(shapes.values())
+        if len(found) != 2 or found[0][:-1] != found[1][:-1] or found[1][-1] != 4:
+            raise InputError(
+                f"outputs of shapes {shapes}: expected class scores (m, 1 + classes), then box "
+                "values (m, 4), as of from_onnx(path, output=[scores, boxes])"
+            )
+        if self.anchors is not None and len(self.anchors) != found[1][0]:
+            raise InputError(f"{len(self.anchors)} anchors: the model has {found[1][0]}")
 
     def _split(self, f: Array) -> tuple[Array, Array]:
         flat = np.asarray(f, dtype=np.float64).reshape(len(f), -1)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -102,11 +104,12 @@ def singular_vectors(
     "2GB", of the vectors that are kept. Raises InputError for a wrong call, CapabilityError where
     the model lacks J u or J^T v.
     """
+    memory = _checked(max_memory, rng, tolerance, max_pairs=max_pairs)
     products, _, batched = linearized(model, x)
     most = min(products.d, products.outputs)
-    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= most:
+    if isinstance(count, bool) or not isinstance(count, Integral) or not 1 <= count <= most:
         raise InputError(f"count={count!r}: this Jacobian has 1 to {most} singular values")
-    memory = columns.parse_memory(max_memory)
+    count = int(count)
     found = triplets(
         products, count, tolerance=tolerance, max_pairs=max_pairs, max_memory=memory, rng=rng
     )
@@ -137,8 +140,8 @@ def spectral_norm(
     pairs, +2 % at 50, +0.5 % at 100. A J of at most 64 rows or columns is taken whole, and the
     value is exact. Raises InputError, CapabilityError as `singular_vectors`.
     """
+    memory = _checked(max_memory, rng, tolerance, min_pairs=min_pairs, max_pairs=max_pairs)
     products, _, batched = linearized(model, x)
-    memory = columns.parse_memory(max_memory)
     found = triplets(
         products, 1, tolerance=tolerance, min_pairs=min_pairs, max_pairs=max_pairs,
         max_memory=memory, rng=rng,
@@ -171,7 +174,7 @@ def operator_norm(
     order = parse_norm(p)
     if parse_norm(q) != 2:
         raise InputError(f"q={q!r}: only norms into l2 are computed, q=2")
-    memory = columns.parse_memory(max_memory)
+    memory = _checked(max_memory, rng)
     if order == 2:
         return spectral_norm(model, x, max_memory=memory, rng=rng)
     products, _, batched = linearized(model, x)
@@ -189,6 +192,16 @@ def operator_norm(
         order, np.sqrt(found.value), np.sqrt(found.upper), found.proof, found.eta, nothing,
         nothing.astype(int), "the best eta found", products, batched,
     )  # fmt: skip
+
+
+def _checked(max_memory: Any, rng: Any, tolerance: float = 0.0, **pairs: Any) -> int:
+    """`max_memory` in bytes; InputError for it or for another number that is wrong."""
+    for name, value, least in (("rng", rng, 0), *((name, pairs[name], 1) for name in pairs)):
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+            raise InputError(f"{name}={value!r}: a whole number >= {least}")
+    if isinstance(tolerance, str) or not 0 <= tolerance < math.inf:
+        raise InputError(f"tolerance={tolerance!r}: a finite number >= 0")
+    return columns.parse_memory(max_memory)
 
 
 def triplets(

@@ -116,7 +116,7 @@ def _low_rank(products: Products, max_memory: int, rng: int) -> Longest:
 def _sketch(products: Products, max_memory: int, rng: int) -> Longest:
     found = longest_column(products, max_memory=max_memory, rng=rng)
     if not found.gain:
-        why = "the columns are too alike for a sketch to tell them apart"
+        why = "the columns are too alike for a sketch to tell them apart, or not finite"
         return _left("sketch", len(products), found.jvps, found.vjps, why)
     kind = f"right with probability 1 - {FAILURE:.0e}"
     return Longest(found.index, found.norm, None, "sketch", kind, found.jvps, found.vjps)

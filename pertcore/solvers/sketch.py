@@ -44,8 +44,8 @@ def longest_column(
 ) -> Pruned:
     """argmax_k ||J_k|| of every sample, wrong with a probability of at most `failure`.
 
-    Gives up, `gain` False, where columns are too alike or more products would be needed than the
-    min(K, d) of the plain sweep.
+    Gives up, `gain` False, where columns are too alike or not finite, or more products would be
+    needed than the min(K, d) of the plain sweep.
     """
     n, d, plain = len(products), products.d, min(products.d, products.outputs)
     sums, drawn = np.zeros((n, d)), 0
@@ -55,6 +55,8 @@ def longest_column(
             return Pruned(*nothing, False, 0, drawn)
         _draw(products, sums, drawn, look, max_memory, rng)
         drawn = look
+        if not np.all(np.isfinite(sums)):
+            return Pruned(*nothing, False, 0, drawn)
         if look == LOOKS[0] and np.any(_spread(sums, drawn) < ALIKE):
             return Pruned(*nothing, False, 0, drawn)
         left = survivors(sums, drawn, failure / (len(LOOKS) * max(d, 1) * max(n, 1)))

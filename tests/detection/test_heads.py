@@ -102,6 +102,17 @@ def test_anchors_leave_the_background_out():
     np.testing.assert_allclose(best.boxes[0], boxes[1, top])
 
 
+def test_outputs_that_are_not_the_head_s_are_refused():
+    head, stacked, _, _ = anchors()
+    turned = dict(reversed(head.outputs.items()))
+    with pytest.raises(InputError, match="then box values"):
+        AnchorHead(turned)
+    with pytest.raises(InputError, match="5 anchors"):
+        AnchorHead(head.outputs, np.ones((5, 4)))
+    with pytest.raises(InputError, match=r"reads cells \(85, 22, 22\)"):
+        GridHead().detections(stacked)
+
+
 def test_anchors_move_and_stretch():
     head, stacked, _, _ = anchors()
     around = np.tile([[0.5, 0.4, 0.2, 0.1]], (6, 1))

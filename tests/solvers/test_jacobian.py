@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import warnings
 
 import numpy as np
@@ -222,6 +223,22 @@ def test_wrong_calls():
             pc.singular_vectors(model, POINT, count)
     with pytest.raises(InputError, match="max_memory="):
         pc.spectral_norm(model, POINT, max_memory="lots")
+    for wrong in (
+        {"max_pairs": 0}, {"max_pairs": 2.5}, {"tolerance": -1.0}, {"tolerance": math.nan},
+        {"rng": -1}, {"rng": 1.5},
+    ):  # fmt: skip
+        for call in (pc.spectral_norm, pc.singular_vectors):
+            with pytest.raises(InputError, match=f"{next(iter(wrong))}="):
+                call(model, POINT, **wrong)
+    assert pc.singular_vectors(model, POINT, np.int64(2)).values.shape == (2,)
+
+
+def test_a_jacobian_of_nothing_but_nan_has_no_norm_of_any_order():
+    model = pc.from_matrix(np.full((80, 90), np.nan))
+    for p in (1, 1.5, 2, 3, math.inf):
+        with pytest.warns(PertcoreWarning, match="not finite at 2 of 2"):
+            found = pc.operator_norm(model, np.zeros((2, 90)), p)
+        assert np.all(np.isnan(found.value))
 
 
 def test_a_model_without_derivatives_is_told_apart():
