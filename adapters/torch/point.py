@@ -189,7 +189,11 @@ class TorchPoint:
         return self._along(pulled, w, seeds)
 
     def _forward(self, seed: torch.Tensor) -> torch.Tensor:
-        with forward_ad.dual_level(), torch.no_grad():
+        """J u by a run of the model on dual numbers, with the random numbers of the first run."""
+        with (
+            self.model.around.running(graph=False, random=self.random),
+            forward_ad.dual_level(),
+        ):
             dual = forward_ad.make_dual(self.leaf.detach(), seed)
             pushed = forward_ad.unpack_dual(self.model.run(dual.clone())).tangent
             return torch.zeros_like(self.output) if pushed is None else pushed.clone()

@@ -255,6 +255,15 @@ def test_tangents_go_forward_where_they_cannot_go_back_twice():
     assert_oracle(oracle, points(3, 3, dtype=np.float64))
 
 
+def test_another_run_has_the_random_numbers_of_the_first():
+    oracle = pc.from_torch(lambda x: CubeForward.apply(x) * torch.rand(3), input_shape=3)
+    x, u = np.ones((2, 3), np.float32), np.ones((3, 2, 3), np.float32)
+    oracle(x)
+    lin = oracle.linearize(x)
+    np.testing.assert_allclose(lin.jvp(u), [3 * lin.value] * 3, rtol=1e-6)
+    assert oracle.ways.jvp == "forward"
+
+
 def test_outputs_that_ignore_the_input_have_zero_gradients():
     weight = nn.Parameter(torch.ones(2))
     for model in (lambda x: torch.ones(len(x), 2), lambda x: weight.expand(len(x), 2)):
