@@ -28,13 +28,16 @@ class Model(Protocol):
     """What a point needs of its oracle."""
 
     input_shape: tuple[int, ...]
-    output_shape: tuple[int, ...]
     dtype: np.dtype[Any]
     calls: Calls
     around: Around
     device: torch.device
     layout: torch.memory_format
     ways: Ways
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of one output."""
 
     def run(self, x: torch.Tensor) -> torch.Tensor:
         """The chosen output (n, *out) of a tensor (n, *in), in whatever mode autograd is."""
