@@ -26,9 +26,9 @@ Ended = tuple[Array, Array]
 Certified = tuple[Array, Array, Certificate]
 Loss = str | Callable[..., Any]
 
-# With fewer units than LEAST the start is random; else one unit in PER_TURN multiplies it by
-# J^T J.
-LEAST, PER_TURN = 4, 12
+# With fewer units than LEAST, what a step from both turned starts may cost, the start is random;
+# else one unit in PER_TURN multiplies it by J^T J.
+LEAST, PER_TURN = 6, 12
 # The draw of the random vector that is turned.
 START = DRAWS_PER_RESTART - 1
 TINY = np.float32(1e-30)

@@ -45,6 +45,17 @@ def test_the_iterated_attack_beats_algorithm_1_and_pgd_at_equal_units(autoencode
     assert np.all(more.loss_after >= ours.loss_after * (1 - 1e-5))
 
 
+@pytest.mark.parametrize("steps", [2, 3, 4, 5, 6, 8, 24])
+@pytest.mark.parametrize("labelled", [False, True])
+def test_no_more_units_are_spent_than_were_given(autoencoder, steps, labelled):
+    model, x = autoencoder
+    y = np.roll(model(x), 1, axis=0) if labelled else None
+    result = pc.attack(
+        model, x, y, attack="iterated-quadratic", eps=0.1, steps=steps, bounds=(0, 1)
+    )
+    assert steps / 2 <= units(result) <= steps + 0.75
+
+
 @pytest.mark.parametrize("norm", [1, 2, 3, math.inf])
 def test_on_a_linear_model_the_certificate_is_the_truth(norm):
     rng = np.random.default_rng(0)
