@@ -11,7 +11,11 @@ from pertcore.oracle import Array, Linearization
 from pertcore.result import Status
 from pertcore.solvers.crossing import BIAS, TIE, Wall, cross, margin_wall, nearest_wall
 from pertcore.solvers.problem import Problem
+from pertcore.solvers.shrinking import hunt, into_ball, onto_sphere
 from pertcore.solvers.tightening import tighten
+
+# Rony et al. 2019: the radius changes by the same share at every step.
+DDN_RATES = (0.05, 0.05)
 
 
 @register("deepfool", minimum_norm=True)
@@ -43,14 +47,41 @@ def minnorm(
     return _crossed(problem, first, margin_wall(tolerance), steps, refine, 0.0)
 
 
+@register("fmn", minimum_norm=True)
+def fmn(
+    problem: Problem, first: Linearization | None, *, steps: int = 100,
+) -> tuple[Array, Array]:  # fmt: skip
+    """Fast minimum-norm: descend the margin in a ball that follows the boundary (Pintor 2021).
+
+    Any p >= 1; each step is projected on ball and box together. The first step is as long as the
+    linear model's way to the boundary.
+    """
+    _check_classifier(problem)
+    points, status = hunt(problem, into_ball, loss="margin", steps=steps, first=first)
+    return _inside(problem, points), status
+
+
+@register("ddn", minimum_norm=True)
+def ddn(
+    problem: Problem, first: Linearization | None, *, steps: int = 100,
+) -> tuple[Array, Array]:  # fmt: skip
+    """Decoupled direction and norm: a step, then delta rescaled to a radius (Rony et al. 2019).
+
+    Theirs is p = 2; for other p the step is the steepest of that norm. The first radius is the
+    linear model's distance to the boundary instead of their 1, which is for images.
+    """
+    _check_classifier(problem)
+    points, status = hunt(
+        problem, onto_sphere, loss="cross_entropy", steps=steps, first=first, rates=DDN_RATES
+    )
+    return _inside(problem, points), status
+
+
 def _crossed(
     problem: Problem, first: Linearization | None, wall: Wall, steps: int, refine: int,
     overshoot: float,
 ) -> tuple[Array, Array]:  # fmt: skip
-    if problem.goal.task != "classification":
-        raise InputError("minimum-norm attacks cross a class boundary: they need a classifier")
-    if problem.goal.members is not None:
-        raise InputError("minimum-norm attacks need one model: ensemble(..., reduce='logits')")
+    _check_classifier(problem)
     bias = BIAS if refine else 0.0
     points, status = cross(
         problem, wall, steps_allowed=steps, overshoot=overshoot, bias=bias, first=first
@@ -59,7 +90,18 @@ def _crossed(
     if refine and len(over):
         part = problem.take(over)
         points[over] = tighten(part, margin_wall(), points[over], rounds=refine)
+    return _inside(problem, points), status
+
+
+def _check_classifier(problem: Problem) -> None:
+    if problem.goal.task != "classification":
+        raise InputError("minimum-norm attacks cross a class boundary: they need a classifier")
+    if problem.goal.members is not None:
+        raise InputError("minimum-norm attacks need one model: ensemble(..., reduce='logits')")
+
+
+def _inside(problem: Problem, points: Array) -> Array:
     if np.all(np.isinf(problem.eps)):
-        return points, status
+        return points
     box = problem.box
-    return exact.finish(problem.x, points, problem.eps, problem.norm, box.lo, box.hi), status
+    return exact.finish(problem.x, points, problem.eps, problem.norm, box.lo, box.hi)

@@ -1,0 +1,147 @@
+"""Smallest perturbations by a ball that follows the boundary: it grows outside, shrinks inside."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pertcore.closed_form import steps as closed
+from pertcore.closed_form.norms import row_norms
+from pertcore.closed_form.projections import project_ball_box
+from pertcore.constraints import dual_order
+from pertcore.oracle import Array, Linearization
+from pertcore.result import Status
+from pertcore.solvers.problem import Front, Problem, leave_flat
+
+# Share by which a ball grows and shrinks, at the first step and at the last (Pintor et al. 2021);
+# the last step is this share of the first.
+FIRST_RATE, LAST_RATE, LAST_STEP = 0.05, 0.001, 0.01
+
+
+@dataclass
+class Hunt:
+    """n samples: radius of the ball, nearest fooled point and its distance, first step length."""
+
+    radius: Array
+    best: Array
+    length: Array
+    step: Array
+
+    @classmethod
+    def begin(cls, problem: Problem) -> Hunt:
+        n = len(problem)
+        return cls(np.zeros(n), np.array(problem.x), np.full(n, np.inf), np.zeros(n))
+
+    def follow(self, rows: Array, fooled: Array, ahead: Array, rate: float) -> None:
+        """New radii of the samples `rows`: `ahead` (m,) until a point is found, then by `rate`."""
+        found = np.isfinite(self.length[rows])
+        held = self.radius[rows]
+        grown = np.where(found, held * (1 + rate), ahead * (1 + rate))
+        shrunk = np.minimum(held * (1 - rate), self.length[rows])
+        self.radius[rows] = np.where(fooled, shrunk, grown)
+
+
+# (problem, points, gradient, step (m,), radius (m,)) -> points inside the box.
+Move = Callable[[Problem, Array, Array, Array, Array], Array]
+
+
+def hunt(
+    problem: Problem, move: Move, *, loss: str | Callable[..., Any], steps: int,
+    first: Linearization | None, rates: tuple[float, float] = (FIRST_RATE, LAST_RATE),
+) -> tuple[Array, Array]:  # fmt: skip
+    """The nearest fooled points (n, d) that `steps` steps met, and status (n,).
+
+    A sample that is not fooled yet has a ball of the linear model's distance to the boundary,
+    norm_p(delta) + margin / norm_q(grad margin); after that the radius grows by a share where
+    the point is not fooled and shrinks where it is. Shares and step lengths fall by a cosine.
+    """
+    front, state = Front.start(problem), Hunt.begin(problem)
+    for t in range(steps):
+        lin = front.problem.linearize(front.points) if first is None else first
+        first = None
+        rate, share = _falling(rates, t, steps), _falling((1.0, LAST_STEP), t, steps)
+        gradient = _look(front, state, lin, loss, rate, at_x=t == 0)
+        if len(front.rows):
+            step, radius = share * state.step[front.rows], state.radius[front.rows]
+            front.points = move(front.problem, front.points, gradient, step, radius)
+        problem.report(t + 1, steps, len(front.rows))
+        if not len(front.rows):
+            break
+    if len(front.rows):
+        value = front.problem.oracle(front.problem.shaped(front.points))
+        margins = front.problem.losses("margin", value)
+        _note(front, state, front.problem.goal.reached(margins, value))
+    points, status = front.finish()
+    found = np.isfinite(state.length)
+    points[found], status[found] = state.best[found], Status.OK
+    return points, status
+
+
+def _falling(ends: tuple[float, float], t: int, steps: int) -> float:
+    return ends[1] + (ends[0] - ends[1]) * (1 + math.cos(math.pi * t / steps)) / 2
+
+
+def _look(
+    front: Front, state: Hunt, lin: Linearization, loss: Any, rate: float, *, at_x: bool
+) -> Array:
+    """Notes who is fooled, sets every radius, drops who is done; gradients (m, d) of the rest."""
+    problem = front.problem
+    rows = problem.losses(loss, lin.value)
+    fooled = problem.goal.reached(rows, lin.value)
+    lengths = _note(front, state, fooled)
+    gradient = problem.gradient(lin, rows.cotangent)
+    broken = ~np.isfinite(rows.value)
+    front.leave(broken, Status.NONFINITE)
+    keep = leave_flat(front, gradient, ~broken & (lengths + ~fooled > 0))
+    ahead = lengths + _distance(problem, lin, rows.margin, gradient, loss)
+    state.follow(front.rows[keep], fooled[keep], ahead[keep], rate)
+    if at_x:
+        spread = max(0.0, 0.5 - 1 / problem.norm)
+        state.step[front.rows] = state.radius[front.rows] * problem.x.shape[1] ** spread
+    front.compact(keep)
+    return np.ascontiguousarray(gradient[keep])
+
+
+def _note(front: Front, state: Hunt, fooled: Array) -> Array:
+    away = front.points.astype(np.float64) - front.problem.x.astype(np.float64)
+    lengths = row_norms(away, front.problem.norm)
+    better = fooled & (lengths < state.length[front.rows])
+    rows = front.rows[better]
+    state.best[rows], state.length[rows] = front.points[better], lengths[better]
+    return lengths
+
+
+def _distance(
+    problem: Problem, lin: Linearization, margin: Array, gradient: Array, loss: Any
+) -> Array:
+    """margin / norm_q(grad margin) (n,): how far the boundary of the linear model is."""
+    if loss != "margin":
+        cotangent = problem.losses("margin", lin.value).cotangent
+        gradient = problem.gradient(lin, cotangent)
+    slope = row_norms(gradient, dual_order(problem.norm))
+    with np.errstate(invalid="ignore"):
+        return np.maximum(margin, 0) / np.maximum(slope, np.finfo(np.float64).tiny)
+
+
+def into_ball(
+    problem: Problem, points: Array, gradient: Array, step: Array, radius: Array
+) -> Array:
+    """A step along -g / norm_2(g), projected on the ball and the box (Pintor et al. 2021)."""
+    moved = points + closed.dual_norm_step(gradient, step, 2.0)
+    box = problem.box
+    return project_ball_box(problem.x, moved, radius, problem.norm, box.lo, box.hi)
+
+
+def onto_sphere(
+    problem: Problem, points: Array, gradient: Array, step: Array, radius: Array
+) -> Array:
+    """The steepest step, delta rescaled to the norm `radius`, in the box (Rony et al. 2019)."""
+    box, p = problem.box, problem.norm
+    delta = points - problem.x + closed.dual_norm_step(gradient, step, p)
+    length = np.maximum(row_norms(delta, p), np.finfo(delta.dtype).tiny)
+    delta *= (radius / length)[:, None].astype(delta.dtype)
+    return np.clip(problem.x + delta, box.lo, box.hi).astype(delta.dtype, copy=False)
