@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from typing import Any
 
@@ -101,6 +101,38 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Transfer:
+    """The examples on a model that the attack never saw, for n samples, named as in `AttackResult`.
+
+    attackable: (n,) bool, right on that model before; success counts nobody else.
+    """
+
+    success: Array
+    attackable: Array
+    margin: Array
+    before: Array
+    after: Array
+
+    @property
+    def fooling_ratio(self) -> float:
+        """Share of the samples that model had right which it has no longer; NaN without any."""
+        right = int(np.count_nonzero(self.attackable))
+        return float(np.count_nonzero(self.success) / right) if right else float("nan")
+
+    @classmethod
+    def joined(cls, parts: Sequence[Transfer]) -> Transfer | None:
+        """Batches in order as one; None where there are none."""
+        if not parts:
+            return None
+        names = [f.name for f in fields(cls)]
+        return cls(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
+
+    def take(self, rows: Array) -> Transfer:
+        """That of fewer samples, mask or positions."""
+        return Transfer(*(getattr(self, f.name)[rows] for f in fields(self)))
+
+
+@dataclass(frozen=True)
 class AttackResult:
     """Adversarial examples and what is known about them, for n samples.
 
@@ -113,8 +145,9 @@ class AttackResult:
     against y, else f(x), psnr_in of the perturbation and psnr_out of the output in dB; calls: model
     runs per sample, summed; seconds: wall time; exact: whether every derivative was exact;
     certificate: bounds of the linearised problem, None where the attack has none; stages: what
-    the attacks of a portfolio did, in order, empty for a single attack; warnings: sentences on how
-    the result could be wrong; settings: the arguments that repeat it.
+    the attacks of a portfolio did, in order, empty for a single attack; transfer: the same examples
+    on the model of `evaluate_on`; warnings: sentences on how the result could be wrong; settings:
+    the arguments that repeat it.
     """
 
     x_adv: Any
@@ -133,6 +166,7 @@ class AttackResult:
     task: str
     certificate: Certificate | None = None
     stages: tuple[Stage, ...] = ()
+    transfer: Transfer | None = None
     metrics: dict[str, Array] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
@@ -165,6 +199,7 @@ class AttackResult:
             **self._measured(),
             **self._certified(),
             **{f"stage {stage.name}": str(stage) for stage in self.stages},
+            **self._transferred(),
             "forward per sample": self.calls.f / n if n else 0.0,
             "backward per sample": self.calls.vjp / n if n else 0.0,
             **({"tangents per sample": self.calls.jvp / n} if self.calls.jvp else {}),
@@ -188,6 +223,14 @@ class AttackResult:
         return {
             "of the linear optimum, at least": float(ratio.min()),
             "proof of that": self.certificate.proof,
+        }
+
+    def _transferred(self) -> dict[str, Any]:
+        if self.transfer is None:
+            return {}
+        return {
+            "fooled, of the other model": int(np.count_nonzero(self.transfer.success)),
+            "fooling ratio of the other model": self.transfer.fooling_ratio,
         }
 
     def _losses(self) -> dict[str, Any]:

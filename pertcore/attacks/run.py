@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings as python_warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from pertcore.attacks.checks import check_model, check_stages, check_statuses
 from pertcore.attacks.options import whole
 from pertcore.attacks.prepare import Given, prepare
 from pertcore.attacks.registry import Attack, find
+from pertcore.attacks.transfer import check_target, transferred
 from pertcore.attacks.verify import Verified, clean_answer, differences, joined, verify
 from pertcore.chunked import chunked
 from pertcore.closed_form import sampling
@@ -55,6 +56,7 @@ def attack(
     goal: str | None = None,
     metrics: Mapping[str, Metric] | None = None,
     peak: float = 1.0,
+    evaluate_on: Oracle | None = None,
     rng: int | np.random.Generator = 0,
     first_index: int = 0,
     batch_size: int | None = None,
@@ -74,7 +76,9 @@ def attack(
     threshold: regression succeeds once its loss is there. goal: what a callable loss wants,
     "minimise" or "maximise"; None reads its attribute `goal`, else "minimise". metrics: name ->
     metric(f, y) -> (n,), taken at x_adv and kept in the result, f and y (n, K); a regression has
-    mse, psnr_in and psnr_out by itself, for which `peak` is the largest value of a signal. rng: a
+    mse, psnr_in and psnr_out by itself, for which `peak` is the largest value of a signal.
+    evaluate_on: another model of the same samples and classes, which the attack does not see; the
+    result's `transfer` says what it makes of the examples. rng: a
     seed or Generator; the random numbers of sample i depend on the seed and first_index + i alone;
     a call with first_index > 0 continues a data set and does not check the model again. batch_size:
     samples in flight. deterministic: the model runs in padded chunks of one size on one thread: the
@@ -98,6 +102,8 @@ def attack(
         chosen["loss"] = given.goal.loss
     model = chunked(oracle, DETERMINISTIC_CHUNK) if deterministic else oracle
     run = _Run(row, chosen, model, given, seed, first_index, callback)
+    if evaluate_on is not None:
+        check_target(evaluate_on, oracle)
     started, before = time.perf_counter(), model.calls.copy()
     step = size or len(given.x)
     verified = joined([run.batch(begin, begin + step) for begin in range(0, len(given.x), step)])
@@ -107,10 +113,14 @@ def attack(
         "threshold": threshold, "goal": goal, "peak": given.peak, "masked": mask is not None,
         "partition": partition if partition is None or isinstance(partition, str) else "given",
         "seed": seed, "first_index": first_index, "batch_size": batch_size,
-        "deterministic": deterministic, **chosen,
+        "deterministic": deterministic, "transferred": evaluate_on is not None, **chosen,
     }  # fmt: skip
     seconds = time.perf_counter() - started
-    return _result(verified, given, run, model.calls - before, seconds, settings)
+    result = _result(verified, given, run, model.calls - before, seconds, settings)
+    if evaluate_on is None:
+        return result
+    seen = transferred(evaluate_on, given.x, verified.x_adv, given.y, given.goal, step)
+    return replace(result, transfer=seen)
 
 
 def _seed(rng: Any) -> int:

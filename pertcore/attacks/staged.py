@@ -29,14 +29,18 @@ def portfolio(
 ) -> tuple[Array, Array, tuple[Stage, ...]]:
     """Algorithm 1, apgd, apgd-t, then square on whoever stands: the worst case of each sample.
 
-    Algorithm 1 has ten steps; apgd with DLR goes on from its points, then with the cross-entropy
-    from a random point, then towards each of the `classes` best other classes, `steps` steps each
-    time. The square attack has 8 `steps` runs: what it alone fools shows a masked gradient.
+    Algorithm 1 has ten steps; apgd with DLR goes on from its points for `steps`, then with the
+    margin and the cross-entropy from random points for 4 and 2 times as many, then towards each of
+    the `classes` best other classes for `steps`. The square attack has 8 `steps` runs: what it
+    alone fools shows a masked gradient.
     """
     race = _Race(problem)
     race.stage("alg1", lambda part, _at: alg1(part, None))
-    race.stage("apgd", lambda part, at: descend_adaptively(part, loss="dlr", steps=steps, start=at))
-    race.stage("restart", lambda part, _at: apgd(part, steps=steps))
+    race.stage(
+        "apgd-dlr", lambda part, at: descend_adaptively(part, loss="dlr", steps=steps, start=at)
+    )
+    race.stage("apgd-margin", lambda part, _at: apgd(part, loss="margin", steps=4 * steps))
+    race.stage("apgd-ce", lambda part, _at: apgd(part, steps=2 * steps))
     race.stage("apgd-t", lambda part, _at: apgd_t(part, steps=steps, classes=classes))
     race.stage("square", lambda part, _at: square(part, steps=QUERIES_PER_STEP * steps))
     return race.points, race.status, tuple(race.stages)

@@ -13,7 +13,7 @@ from pertcore.attacks.checks import check_statuses
 from pertcore.attacks.run import Progress, attack
 from pertcore.errors import InputError, PertcoreWarning
 from pertcore.oracle import Array, Calls, Oracle
-from pertcore.result import AttackResult, Certificate, Stage, Status
+from pertcore.result import AttackResult, Certificate, Stage, Status, Transfer
 
 ROWS = ("success", "status", "norms", "margin", "before", "after", "loss_before", "loss_after")
 
@@ -105,6 +105,7 @@ def joined(results: Sequence[AttackResult]) -> AttackResult:
     return replace(
         without_points(first), **rows, metrics=_metrics(results), calls=calls,
         certificate=Certificate.joined([r.certificate for r in results if r.certificate]),
+        transfer=Transfer.joined([r.transfer for r in results if r.transfer]),
         stages=Stage.joined([stage for r in results for stage in r.stages]),
         seconds=sum(r.seconds for r in results), exact=all(r.exact for r in results),
         warnings=tuple(dict.fromkeys([*other, *check_statuses(rows["status"])])),
@@ -122,6 +123,7 @@ def selected(result: AttackResult, rows: Array) -> AttackResult:
         without_points(result), **{name: getattr(result, name)[rows] for name in ROWS},
         metrics={name: values[rows] for name, values in result.metrics.items()},
         certificate=None if result.certificate is None else result.certificate.take(rows),
+        transfer=None if result.transfer is None else result.transfer.take(rows),
     )  # fmt: skip
 
 
