@@ -20,7 +20,8 @@ from pertcore.solvers.columns import MAX_MEMORY, parse_memory
 from pertcore.solvers.descent import DRAWS_PER_RESTART, restarted
 from pertcore.solvers.problem import Problem
 from pertcore.solvers.products import Products
-from pertcore.solvers.quadratic import Maximum, Question, best_subset, largest
+from pertcore.solvers.quadratic import Maximum, Question, largest
+from pertcore.solvers.single_subset import best_subset
 
 Ended = tuple[Array, Array]
 Certified = tuple[Array, Array, Certificate]

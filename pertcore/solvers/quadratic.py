@@ -13,14 +13,11 @@ import numpy as np
 
 from pertcore.closed_form import quadratic as closed
 from pertcore.closed_form import sampling, steps
-from pertcore.closed_form.quadratic_subsets import ENUMERATED
-from pertcore.constraints import Partition
 from pertcore.errors import InputError
 from pertcore.oracle import Array
 from pertcore.solvers import columns as swept
 from pertcore.solvers import trust_region
 from pertcore.solvers.lanczos import FAILURE, Spectrum, singular
-from pertcore.solvers.local_subsets import subset_columns
 from pertcore.solvers.products import Products
 from pertcore.solvers.stored import Map, Stored
 from pertcore.solvers.whole import every_column, every_norm
@@ -130,18 +127,18 @@ def largest(question: Question) -> Maximum:
     power method. Other norms than inf look for eta in the ball and climb inside the box from
     there, and `upper` is that of the ball. Where J is not finite, value is NaN and upper inf.
     """
-    return _settled(question, _within(question))
+    return settled(question, _within(question))
 
 
 def _within(question: Question) -> Maximum:
     if math.isinf(question.norm):
-        return _in_parts(question, _signs)
+        return in_parts(question, _signs)
     if question.norm == 1:
         found = _vertices(question)
     elif question.norm == 2:
-        found = _in_parts(question, _dense) if question.narrow else _iterated(question)
+        found = in_parts(question, _dense) if question.narrow else _iterated(question)
     else:
-        found = _in_parts(question, _general)
+        found = in_parts(question, _general)
     if not question.boxed:
         return found
     inside = ascend(question, question.given, [found.eta, -found.eta], most=CLIMBS)
@@ -160,11 +157,11 @@ def paper(question: Question) -> Maximum:
             "take method='best'"
         )
     if math.isinf(question.norm):
-        return _settled(bare, _in_parts(bare, _greedy))
-    return _settled(bare, _singular_step(bare) if question.norm == 2 else _vertices(bare))
+        return settled(bare, in_parts(bare, _greedy))
+    return settled(bare, _singular_step(bare) if question.norm == 2 else _vertices(bare))
 
 
-def _settled(question: Question, found: Maximum) -> Maximum:
+def settled(question: Question, found: Maximum) -> Maximum:
     """Frozen entries stay where they are, and the bound allows for rounding in J's dtype."""
     upper = np.maximum(found.upper, found.value)
     upper *= 1 + ROUNDING[question.given.dtype.itemsize]
@@ -176,7 +173,7 @@ def _settled(question: Question, found: Maximum) -> Maximum:
     return Maximum(eta, value, upper, found.proof)
 
 
-def _in_parts(question: Question, solve: Callable[[Question], Maximum]) -> Maximum:
+def in_parts(question: Question, solve: Callable[[Question], Maximum]) -> Maximum:
     """The problems a few samples at a time, where the columns of all of them do not fit."""
     step = question.at_once()
     if question.fits() or step == 0:
@@ -196,46 +193,6 @@ def _greedy(question: Question) -> Maximum:
     image = stored.push(eta)
     value = np.einsum("nk,nk->n", image, image, dtype=np.float64)
     return Maximum(eta, value, np.full(len(eta), math.inf), "none: the method as printed")
-
-
-def best_subset(question: Question, partition: Partition, method: str) -> Maximum:
-    """(17) to (20): the subset of p = inf whose signs move the linearised output most.
-
-    c plays no part. In a box each entry has half the width of its room around the middle of it,
-    and `upper` is inf; without one the maximum over the subsets is exact where all of a subset's
-    signs were tried, else a lower bound.
-    """
-    found = _in_parts(question, lambda part: _best_subset(part, partition, method))
-    return _settled(question, found)
-
-
-def _best_subset(question: Question, partition: Partition, method: str) -> Maximum:
-    most = int(np.bincount(partition.labels[partition.labels >= 0]).max())
-    stored = _for_subsets(question, partition, most)
-    middle, half = question.room()
-    scaled = stored.columns * half[:, :, None].astype(stored.dtype)
-    chosen, signs, value = closed.best_subset_quadratic(
-        scaled, partition, method="paper" if method == "paper" else "exact"
-    )
-    there = np.where(partition.labels == chosen[:, None], middle, 0)
-    ways = np.stack([there + half * signs, there - half * signs])
-    images = stored.push(ways)
-    worth = np.einsum("cnk,cnk->cn", images, images, dtype=np.float64)
-    first, everyone = worth.argmax(axis=0), np.arange(len(value))
-    moved = ways[first, everyone]
-    value = value if not question.boxed else worth[first, everyone]
-    exact = method != "paper" and most <= ENUMERATED and not question.boxed
-    upper = value if exact else np.full(len(value), math.inf)
-    return Maximum(moved, value, upper, EXACT if exact else "none")
-
-
-def _for_subsets(question: Question, partition: Partition, most: int) -> Stored:
-    """The columns, or where they do not fit and the model is local shorter ones that serve."""
-    if most <= ENUMERATED and not question.fits():
-        short = subset_columns(question.given, partition, max_memory=question.max_memory)
-        if short is not None:
-            return Stored(short)
-    return question.stored()
 
 
 def _vertices(question: Question, norms: Array | None = None) -> Maximum:
