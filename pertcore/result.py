@@ -26,7 +26,7 @@ class Status(IntEnum):
 
 ADVICE = {
     Status.OK: "Success, verified on the model.",
-    Status.MAX_STEPS: "Not fooled when the steps ran out: raise steps, restarts or eps.",
+    Status.MAX_STEPS: "No success when the steps ran out: raise steps, restarts or eps.",
     Status.ZERO_GRADIENT: "The gradient is zero: the output is flat or saturated here; try the "
     "margin loss, logits instead of softmax, a dither, or random restarts.",
     Status.NONFINITE: "The model or its gradient is NaN or infinite here: check the input scale "

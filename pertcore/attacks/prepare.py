@@ -95,6 +95,11 @@ def _check_oracle(attack: Attack, oracle: Any) -> None:
             f"oracle is a {type(oracle).__name__}: give pertcore.from_onnx(path), another adapter, "
             "or an object that follows pertcore.oracle.Oracle"
         )
+    if attack.tangents and "jvp" not in oracle.capabilities:
+        raise CapabilityError(
+            f"attack {attack.name!r} needs J u beside J^T v and this oracle offers "
+            f"{sorted(oracle.capabilities)}: add jvp, or wrap it with pertcore.from_function"
+        )
     if "vjp" not in oracle.capabilities and not attack.blind:
         raise CapabilityError(
             f"attack {attack.name!r} needs J^T v and this oracle offers "

@@ -35,7 +35,7 @@ START = DRAWS_PER_RESTART - 1
 TINY = np.float32(1e-30)
 
 
-@register("quadratic", regression=True, aims=False)
+@register("quadratic", regression=True, aims=False, tangents=True)
 def quadratic(
     problem: Problem, first: Linearization, *, loss: Loss | None = None, method: str = "best",
     certify: bool = True, max_memory: int | str = MAX_MEMORY,
@@ -51,7 +51,7 @@ def quadratic(
     return _both_ways(problem, found, loss or problem.goal.loss)
 
 
-@register("quadratic-subset", regression=True, subset=True, aims=False)
+@register("quadratic-subset", regression=True, subset=True, aims=False, tangents=True)
 def quadratic_subset(
     problem: Problem, first: Linearization, *, loss: Loss | None = None, method: str = "best",
     max_memory: int | str = MAX_MEMORY,
@@ -95,7 +95,7 @@ def _inside(problem: Problem, eta: Array) -> Array:
     return exact.finish(problem.x, moved, problem.eps, problem.norm, box.lo, box.hi)
 
 
-@register("iterated-quadratic", regression=True)
+@register("iterated-quadratic", regression=True, tangents=True)
 def iterated_quadratic(
     problem: Problem, first: Linearization | None, *, loss: Loss | None = None,
     steps: int = 12, restarts: int = 1,

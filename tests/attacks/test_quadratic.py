@@ -128,3 +128,12 @@ def test_wrong_options_are_named():
         pc.attack(model, x, attack="quadratic", eps=1, method="fast")
     with pytest.raises(pc.errors.InputError, match="max_memory"):
         pc.attack(model, x, attack="quadratic", eps=1, max_memory="much")
+
+
+@pytest.mark.parametrize("name", ["quadratic", "quadratic-subset", "iterated-quadratic"])
+def test_an_oracle_without_tangents_is_refused_before_it_runs(name):
+    model = pc.from_matrix(np.eye(3))
+    model.capabilities = frozenset({"vjp", "take", "exact"})
+    with pytest.raises(pc.errors.CapabilityError, match="J u"):
+        pc.attack(model, np.zeros((1, 3)), attack=name, eps=1)
+    assert model.calls.f == 0
