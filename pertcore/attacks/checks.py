@@ -6,12 +6,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pertcore.closed_form.norms import row_norms
+from pertcore.constraints import Ball, Box
 from pertcore.errors import InputError
 from pertcore.oracle import Array, Oracle
 from pertcore.result import Stage, Status
 from pertcore.solvers.problem import Goal
 
 PROBED = 8
+
+# A standing sample is idle below this share of what ball and box allow.
+IDLE = 0.5
 
 
 def check_model(oracle: Oracle, x: Array, value: Array, goal: Goal) -> list[str]:
@@ -95,4 +100,28 @@ def check_stages(stages: Sequence[Stage]) -> list[str]:
         f"black-box beat white-box: {names} fooled {fooled} samples that the attacks with "
         "gradients could not: the gradient may be masked; attack the model without the part that "
         "hides it, or raise the steps of the portfolio"
+    ]
+
+
+def check_budget(
+    norms: Array, status: Array, x: Array, ball: Ball, box: Box, free: Array | None
+) -> list[str]:
+    """A warning where most samples that stand moved less than half as far as they may.
+
+    norms, status (n,); x (n, d); `free` None or a mask (1, d) or (n, d), 0 where frozen. What a
+    sample may is the smaller of eps and the norm of the way to the farthest corner of the box.
+    """
+    stands = (status == Status.MAX_STEPS) | (status == Status.NOT_ADVERSARIAL)
+    # A budget below the spacing of x's numbers cannot be used.
+    stands &= ball.eps > 2 * np.spacing(np.abs(x).max(axis=1))
+    room = np.maximum(np.asarray(box.hi) - x, x - np.asarray(box.lo))
+    if free is not None:
+        room = np.where(free != 0, room, 0)
+    allowed = np.minimum(ball.eps, row_norms(np.ascontiguousarray(room), ball.norm))
+    idle = int(np.count_nonzero(stands & (norms < IDLE * allowed)))
+    if 2 * idle <= np.count_nonzero(stands):
+        return []
+    return [
+        f"budget not used: {idle} of {int(stands.sum())} samples that were not fooled moved less "
+        "than half of what eps and bounds allow; raise steps or step_size"
     ]

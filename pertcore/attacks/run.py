@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pertcore.attacks.checks import check_model, check_stages, check_statuses
+from pertcore.attacks.checks import check_budget, check_model, check_stages, check_statuses
 from pertcore.attacks.options import whole
 from pertcore.attacks.prepare import Given, prepare
 from pertcore.attacks.registry import Attack, find
@@ -197,6 +197,7 @@ def _result(
     stages = Stage.joined(run.stages)
     notes = [
         *given.warnings, *run.notes, *check_statuses(verified.status), *check_stages(stages),
+        *_budget_doubts(norms, verified, given, run.row),
     ]  # fmt: skip
     for note in dict.fromkeys(notes):
         python_warnings.warn(note, PertcoreWarning, stacklevel=3)
@@ -210,3 +211,11 @@ def _result(
         stages=stages,
         warnings=tuple(dict.fromkeys(notes)), settings=settings,
     )  # fmt: skip
+
+
+def _budget_doubts(norms: Array, verified: Verified, given: Given, row: Attack) -> list[str]:
+    """Nothing for attacks whose steps are not meant to fill a ball."""
+    if given.goal.task != "classification" or row.minimum_norm or row.subset or row.blind:
+        return []
+    flat = given.x.reshape(len(given.x), -1)
+    return check_budget(norms, verified.status, flat, given.ball, given.box, given.free)

@@ -56,7 +56,8 @@ def hunt(
     """The nearest fooled points (n, d) that `steps` steps met, and status (n,).
 
     A sample that is not fooled yet has a ball of the linear model's distance to the boundary,
-    norm_p(delta) + margin / norm_q(grad margin); after that the radius grows by a share where
+    norm_p(delta) + margin / norm_q(grad margin), for other losses than the margin at the first
+    step only; after that the radius grows by a share where
     the point is not fooled and shrinks where it is. Shares and step lengths fall by a cosine.
     """
     front, state = Front.start(problem), Hunt.begin(problem)
@@ -97,7 +98,9 @@ def _look(
     broken = ~np.isfinite(rows.value)
     front.leave(broken, Status.NONFINITE)
     keep = leave_flat(front, gradient, ~broken & (lengths + ~fooled > 0))
-    ahead = lengths + _distance(problem, lin, rows.margin, gradient, loss)
+    ahead = state.radius[front.rows]
+    if at_x or loss == "margin":  # otherwise it costs a backward run
+        ahead = lengths + _distance(problem, lin, rows.margin, gradient, loss)
     state.follow(front.rows[keep], fooled[keep], ahead[keep], rate)
     if at_x:
         spread = max(0.0, 0.5 - 1 / problem.norm)
@@ -139,9 +142,13 @@ def into_ball(
 def onto_sphere(
     problem: Problem, points: Array, gradient: Array, step: Array, radius: Array
 ) -> Array:
-    """The steepest step, delta rescaled to the norm `radius`, in the box (Rony et al. 2019)."""
+    """A step, delta rescaled to the norm `radius`, in the box (Rony et al. 2019).
+
+    The step is the steepest of the norm inside the box: one that forgets the box stalls on it.
+    """
     box, p = problem.box, problem.norm
-    delta = points - problem.x + closed.dual_norm_step(gradient, step, p)
+    delta = points - problem.x
+    delta += closed.lmo_ball_box(gradient, points, step, p, box.lo, box.hi)
     length = np.maximum(row_norms(delta, p), np.finfo(delta.dtype).tiny)
     delta *= (radius / length)[:, None].astype(delta.dtype)
     return np.clip(problem.x + delta, box.lo, box.hi).astype(delta.dtype, copy=False)

@@ -59,3 +59,16 @@ def test_a_masked_gradient_is_told_by_the_black_box():
     with pytest.warns(PertcoreWarning, match="black-box beat white-box: square fooled"):
         result = pc.attack(masked(model), x, y, attack="portfolio", eps=0.2)
     assert result.stages[-1].fooled > 0 and result.fooling_ratio > 0.5
+
+
+def test_an_unused_budget_is_told_and_a_used_one_is_not():
+    model, x = network(), samples(60)
+    with pytest.warns(PertcoreWarning, match="budget not used: .* raise steps or step_size"):
+        pc.attack(model, x, attack="bim", eps=0.1, steps=3, step_size=0.01)
+    for name in ("bim", "pgd", "alg1", "apgd", "portfolio"):
+        for norm in (1, 2, np.inf):
+            result = pc.attack(model, x, attack=name, eps=0.05, norm=norm, bounds=(0, 1))
+            assert not any("budget" in text for text in result.warnings)
+    # The box, not the attack, keeps these from going far.
+    tight = pc.attack(model, x * 0 + 0.5, eps=5.0, norm=2, bounds=(0.49, 0.51))
+    assert not any("budget" in text for text in tight.warnings)

@@ -46,6 +46,17 @@ def test_fmn_finds_the_smallest_inside_a_box_that_binds(norm):
     assert np.all(ratio > 1 - 1e-9) and np.median(ratio) < 1.02
 
 
+def test_ddn_does_not_stall_on_the_box():
+    rng = np.random.default_rng(4)
+    w = rng.normal(size=(2, 40)) * np.linspace(0.2, 3, 40)
+    model = pc.from_matrix(w, np.zeros(2), dtype=np.float64)
+    x = rng.choice([0.0, 1.0], size=(40, 40), p=[0.5, 0.5]) * 0.98 + 0.01
+    for norm in (1, 2):
+        result = pc.attack(model, x, attack="ddn", norm=norm, bounds=(0, 1))
+        nearest = pc.attack(model, x, attack="minnorm", norm=norm, bounds=(0, 1))
+        assert result.success[nearest.success].all()
+
+
 @pytest.mark.parametrize(("name", "ratio"), [("fmn", 1.02), ("ddn", 1.05)])
 def test_a_network_is_crossed_about_as_near_as_by_deepfool(name, ratio):
     model, x = network(), samples(60)
