@@ -31,13 +31,16 @@ PUBLIC = {
     "AttackResult": "pertcore.result",
 }
 
+# Names that need a library beyond NumPy, SciPy and Numba, and the extra that brings it.
+EXTRAS = {"from_onnx": "onnx", "differentiate": "onnx", "from_torch": "torch", "from_jax": "jax"}
+
 __all__ = ["__version__", *PUBLIC]
 
 
 def __getattr__(name: str) -> Any:
     if name not in PUBLIC:
         raise AttributeError(f"module 'pertcore' has no attribute {name!r}")
-    module = import_module(PUBLIC[name])
+    module = _module(name)
     found = (
         module
         if PUBLIC[name].endswith(f".{name}") and not hasattr(module, name)
@@ -45,6 +48,21 @@ def __getattr__(name: str) -> Any:
     )
     globals()[name] = found
     return found
+
+
+def _module(name: str) -> Any:
+    """The module that holds a public name; BackendError where its library is not installed."""
+    try:
+        return import_module(PUBLIC[name])
+    except ModuleNotFoundError as error:
+        if name not in EXTRAS or str(error.name).startswith("pertcore"):
+            raise
+        from pertcore.errors import BackendError
+
+        raise BackendError(
+            f"pertcore.{name} needs {error.name}, which is not installed: "
+            f"pip install 'pertcore[{EXTRAS[name]}]'"
+        ) from error
 
 
 def __dir__() -> list[str]:

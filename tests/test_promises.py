@@ -3,10 +3,13 @@
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
 
 import pytest
+
+from pertcore.errors import BackendError
 
 HEAVY = ("numba", "scipy", "onnx", "onnxruntime", "torch", "jax", "cupy", "typer", "matplotlib")
 IMPORT_LIMIT, HELP_LIMIT, FIRST_LIMIT = 0.2, 0.5, 1.0
@@ -61,6 +64,11 @@ def test_every_public_name_is_there_and_documented():
     import pertcore
 
     for name in pertcore.__all__:
+        library = pertcore.EXTRAS.get(name)
+        if library is not None and find_spec(library) is None:
+            with pytest.raises(BackendError, match=rf"pertcore\[{library}\]"):
+                getattr(pertcore, name)
+            continue
         found = getattr(pertcore, name)
         assert name in dir(pertcore)
         assert isinstance(found, str) or found.__doc__
