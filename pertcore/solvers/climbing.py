@@ -53,14 +53,13 @@ class _Seen:
 class _Climb:
     """n samples on their way: where they are, the best point of each, and who is done.
 
-    value: minimised loss (n,); now, older: what was seen here and at the point before, where
-    `known`; size: the share of eps that a step takes; patience: full steps that need not rise.
+    now, older: what was seen here and at the point before, where `known`; size: the share of eps
+    that a step takes; patience: full steps that need not rise.
     """
 
     problem: Problem
     loss: Loss
     points: Array
-    value: Array
     now: _Seen
     older: _Seen
     known: Array
@@ -106,7 +105,7 @@ def climb(
     HELD of it is not trusted with full steps that do not rise, the others try each start for one
     step before the better one is chosen.
     """
-    state = _chosen(*_begun(problem, starts, loss, units, spent, linear), problem)
+    state = _chosen(_begun(problem, starts, loss, units, spent, linear), problem)
     status = np.full(len(problem), Status.MAX_STEPS, np.int8)
     status[dead(state.now.pulled)[0]] = Status.ZERO_GRADIENT
     turns = max(1, math.ceil(units))
@@ -121,8 +120,8 @@ def climb(
 
 def _begun(
     problem: Problem, starts: Array, loss: Loss, units: float, spent: float, linear: Array | None
-) -> tuple[_Climb, Array]:
-    """All starts as samples of their own (c n), one step on where that is worth it; who is (n,)."""
+) -> _Climb:
+    """All starts as samples of their own (c n), one step on where that is worth it."""
     count, n, d = starts.shape
     wide = problem.take(np.tile(np.arange(n), count)) if count > 1 else problem
     points = np.array(starts.reshape(count * n, d))
@@ -138,7 +137,7 @@ def _begun(
     part = wide if len(moving) == len(points) else wide.take(moving)
     seen.put(moving, _seen(part, _narrowed(wide, lin, moving), rows.cotangent[moving]))
     state = _Climb(
-        wide, loss, points, value, seen, _Seen(*map(np.zeros_like, (seen.residual, points))),
+        wide, loss, points, seen, _Seen(*map(np.zeros_like, (seen.residual, points))),
         np.zeros(len(points), bool), np.ones(len(points)),
         np.where(np.tile(trusted, count), PATIENCE, 0), units,
         spent / count + FORWARD + BACKWARD * going,
@@ -148,12 +147,12 @@ def _begun(
     stepping = np.flatnonzero(np.tile(trusted, count) & ~state.done)
     if count > 1 and len(stepping):
         _advance(state, stepping)
-    return state, rank.argmin(axis=0)
+    return state
 
 
-def _chosen(state: _Climb, first: Array, problem: Problem) -> _Climb:
+def _chosen(state: _Climb, problem: Problem) -> _Climb:
     """Each sample at the start that led it lowest; what the others cost is counted."""
-    n = len(first)
+    n = len(problem)
     rank = state.best.value.reshape(-1, n)
     reached = rank.argmin(axis=0) * n + np.arange(n)
     total = state.spent.reshape(-1, n).sum(axis=0)
@@ -181,16 +180,14 @@ def _advance(state: _Climb, rows: Array) -> None:
     on = np.flatnonzero(taken & ~state.done[rows])
     if len(on):
         now = _seen(problem.take(on), _narrowed(problem, lin, on), found.cotangent[on])
-        _move(state, rows[on], proposed[on], found.value[on], now, better[on])
+        _move(state, rows[on], proposed[on], now, better[on])
 
 
-def _move(
-    state: _Climb, rows: Array, points: Array, value: Array, now: _Seen, better: Array
-) -> None:
+def _move(state: _Climb, rows: Array, points: Array, now: _Seen, better: Array) -> None:
     state.spent[rows] += BACKWARD
     state.older.put(rows, state.now.take(rows))
     state.now.put(rows, now)
-    state.points[rows], state.value[rows], state.known[rows] = points, value, True
+    state.points[rows], state.known[rows] = points, True
     state.best.seen.put(rows[better], now.take(better))
     state.done[rows] |= _stuck(now)
 
@@ -198,7 +195,7 @@ def _move(
 def _shorten(state: _Climb, rows: Array) -> None:
     """Back to the best point, where the gradient is known, with half the step."""
     state.size[rows] *= SHRINK
-    state.points[rows], state.value[rows] = state.best.points[rows], state.best.value[rows]
+    state.points[rows] = state.best.points[rows]
     state.now.put(rows, state.best.seen.take(rows))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from pertcore.closed_form import sampling
 from pertcore.oracle import Array, Linearization
 from pertcore.result import Status
-from pertcore.solvers.problem import Front, Problem, dead, judge, leave_flat, narrowed
+from pertcore.solvers.problem import Front, Problem, dead, survivors
 
 Step = Callable[[Problem, Array, Array], Array]
 # (problem, step t from 0) -> radius (n,) of the random vector added before linearising.
@@ -66,15 +66,7 @@ def _gradient(front: Front, lin: Linearization, loss: Any, dithered: bool) -> Ar
         gradient[broken] = 0
         front.moved[front.rows[~(flat | broken)]] = True
         return gradient
-    keep = judge(front, rows, lin.value)
-    if not np.any(keep):
-        front.compact(keep)
-        return np.empty((0, front.problem.x.shape[1]), dtype=front.problem.x.dtype)
-    lin, covered = narrowed(front, lin, keep)
-    gradient = front.problem.gradient(lin, rows.cotangent[covered])
-    keep = leave_flat(front, gradient, keep[covered])
-    front.compact(keep)
-    return gradient if np.all(keep) else np.ascontiguousarray(gradient[keep])
+    return survivors(front, lin, rows)[0]
 
 
 def _dithered(front: Front, radius: Array, draw: int) -> Array:

@@ -14,7 +14,7 @@ from pertcore.closed_form.losses import LossRows
 from pertcore.closed_form.projections import project_ball_box
 from pertcore.oracle import Array, Linearization
 from pertcore.result import Status
-from pertcore.solvers.problem import Front, Problem, judge, leave_flat, narrowed
+from pertcore.solvers.problem import Front, Problem, judge, survivors
 
 # Croce and Hein 2020, section 3: the share of the new step against the last move, the share of
 # steps that must lower the loss, the first checkpoint, and how the gaps between them shrink.
@@ -126,16 +126,8 @@ def _losses(front: Front, value: Array, loss: Any, toward: Array | None) -> Loss
 def _gradient(front: Front, memory: _Memory, loss: Any, toward: Array | None) -> Array:
     lin: Linearization = front.problem.linearize(front.points)
     rows = _losses(front, lin.value, loss, toward)
-    keep = judge(front, rows, lin.value)
-    if not np.any(keep):
-        front.compact(keep)
-        return np.empty((0, front.problem.x.shape[1]), dtype=front.problem.x.dtype)
-    lin, covered = narrowed(front, lin, keep)
-    gradient = front.problem.gradient(lin, rows.cotangent[covered])
-    keep = leave_flat(front, gradient, keep[covered])
-    front.compact(keep)
-    gradient = np.ascontiguousarray(gradient[keep])
-    better = memory.note(front.rows, front.points, rows.value[covered][keep])
+    gradient, left = survivors(front, lin, rows)
+    better = memory.note(front.rows, front.points, rows.value[left])
     memory.gradient[front.rows[better]] = gradient[better]
     return gradient
 

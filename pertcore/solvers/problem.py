@@ -217,6 +217,21 @@ def narrowed(front: Front, lin: Linearization, keep: Array) -> tuple[Linearizati
     return lin, np.arange(len(keep))
 
 
+def survivors(front: Front, lin: Linearization, rows: losses.LossRows) -> tuple[Array, Array]:
+    """The gradients (m, d) of who neither reached the goal nor broke nor is flat, and which rows
+    of `rows` those m samples are; everybody else leaves the batch."""
+    keep = judge(front, rows, lin.value)
+    if not np.any(keep):
+        front.compact(keep)
+        return np.empty((0, front.problem.x.shape[1]), front.problem.x.dtype), np.flatnonzero(keep)
+    lin, covered = narrowed(front, lin, keep)
+    gradient = front.problem.gradient(lin, rows.cotangent[covered])
+    keep = leave_flat(front, gradient, keep[covered])
+    front.compact(keep)
+    whole = gradient if np.all(keep) else np.ascontiguousarray(gradient[keep])
+    return whole, covered[keep]
+
+
 def leave_flat(front: Front, gradient: Array, keep: Array) -> Array:
     """Mark who has a zero or non-finite gradient (n, d); mask of who stays.
 
