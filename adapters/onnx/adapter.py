@@ -19,9 +19,11 @@ from pertcore.adapters.onnx.kept import kept
 from pertcore.adapters.onnx.linearization import (
     LoopedLinearization,
     OnnxLinearization,
+    Piece,
     batch_axes,
 )
 from pertcore.adapters.onnx.load import load
+from pertcore.adapters.onnx.pieces import pieces
 from pertcore.adapters.onnx.select import Choice, choose
 from pertcore.adapters.onnx.untouched import UserModel, runs
 from pertcore.errors import CapabilityError, InputError, PertcoreError, PertcoreWarning
@@ -210,6 +212,8 @@ class OnnxOracle:
         self.calls = Calls()
         self._quiet: OnnxOracle | None = None
         self.capabilities = self._capabilities()
+        # A model whose answer for a sample changes with the others is run as a whole.
+        self._divides = self._engine.gains and "take" in self.capabilities and not built.doubts
 
     def _shape_of_output(self) -> tuple[int, ...]:
         """From the graph, or from one run where the graph leaves it open."""
@@ -261,9 +265,16 @@ class OnnxOracle:
     def _linearized(self, x: Array) -> OnnxLinearization:
         if len(x) == 0:
             nothing = np.zeros((0, *self.output_shape), self.dtype)
-            return OnnxLinearization(self._engine, self.calls, nothing, {})
-        value, residuals = self._engine.run(x)
-        return OnnxLinearization(self._engine, self.calls, value, residuals)
+            return OnnxLinearization(self._engine, self.calls, nothing, [])
+        parts = pieces(len(x), self._engine.threads) if self._divides else []
+        engine = self._engine.alone if len(parts) > 1 else self._engine
+        made = engine.run_pieces(x, parts) if len(parts) > 1 else [engine.run(x)]
+        held = [
+            Piece(residuals, np.arange(len(x))[part])
+            for part, (_, residuals) in zip(parts or [slice(None)], made)
+        ]
+        value = np.concatenate([value for value, _ in made]) if len(parts) > 1 else made[0][0]
+        return OnnxLinearization(engine, self.calls, value, held)
 
     def _checked(self, x: Array) -> Array:
         x = np.asarray(x)

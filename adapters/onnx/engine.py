@@ -13,6 +13,7 @@ from pertcore.adapters.onnx.blocks import Handover, worthwhile
 from pertcore.adapters.onnx.bounds import within_memory
 from pertcore.adapters.onnx.derive import VALUE, Derivatives, Product
 from pertcore.adapters.onnx.graph import Graph
+from pertcore.adapters.onnx.pieces import available, gains, side_by_side
 from pertcore.adapters.onnx.sessions import CPU, Session, place
 from pertcore.errors import CapabilityError, ModelError
 from pertcore.oracle import Array
@@ -43,7 +44,7 @@ class Engine:
         providers: Sequence[str] | None,
     ) -> None:
         self.providers = providers
-        self._threads = threads
+        self._threads, self.threads = threads, threads or available()
         self._input = input_name
         if graph.types[output_value].shape is None:
             raise CapabilityError("the rank of the output is unknown: export with static ranks")
@@ -54,10 +55,11 @@ class Engine:
         self.input_shape: tuple[int, ...] = tuple(graph.types[input_name].shape[1:])  # type: ignore
         self.output_shape: tuple[int, ...] = tuple(graph.types[output_value].shape[1:])  # type: ignore
         self._plans: dict[tuple[str, bool], Product] = {}
-        self._sessions: dict[tuple[str, bool], tuple[Session, Product]] = {}
+        self._sessions: dict[tuple[str, bool], tuple[Session, Product] | None] = {}
         self.refusals: dict[str, str] = {}
         self.residuals = self._needed()
         self._handover = Handover()
+        self.gains = tuple(providers or CPU) == CPU and gains(graph)
 
     def rested(self) -> Engine:
         """Another engine of the same graphs, without a session open.
@@ -65,9 +67,18 @@ class Engine:
         Linearisations stay with the one that made them: only its sessions read its residuals.
         """
         other = copy(self)
-        for name in ("_forward", "_plain"):
+        for name in ("_forward", "_plain", "alone"):
             other.__dict__.pop(name, None)
         other._sessions, other._handover = {}, Handover()
+        return other
+
+    @cached_property
+    def alone(self) -> Engine:
+        """The engine for pieces of a batch, each of which runs on one thread."""
+        if self._threads == 1:
+            return self
+        other = self.rested()
+        other._threads = 1
         return other
 
     def _needed(self) -> tuple[str, ...]:
@@ -122,6 +133,11 @@ class Engine:
         self._check(value.shape)
         return value, {name: known[name] for name in self.residuals}
 
+    def run_pieces(self, x: Array, parts: Sequence[slice]) -> list[tuple[Array, dict[str, Any]]]:
+        """`run` of each part of x, side by side."""
+        self._forward.load()
+        return side_by_side(self.threads, lambda part: self.run(x[part]), parts)
+
     def _check(self, shape: tuple[int, ...]) -> None:
         """Raises ModelError where ONNX Runtime makes another shape than ONNX's types tell."""
         told = self.output_shape
@@ -136,18 +152,28 @@ class Engine:
 
     def product(self, kind: str, v: Array, residuals: dict[str, Any], *, many: bool) -> Array:
         """J^T v ("vjp") or J u ("jvp"); with `many`, v has a leading axis."""
-        found = self._sessions.get((kind, many))
-        if found is None:
-            plan = self.plan(kind, many=many)
-            if not set(plan.residuals) <= set(residuals):
-                # A rule that needs more of the model for many than for one: one after the other.
-                rows = [self.product(kind, row, residuals, many=False) for row in v]
-                return np.stack(rows)
-            found = self._sessions[kind, many] = self._open_product(plan), plan
-        session, plan = found
+        opened = self.open(kind, many=many)
+        if opened is None:
+            # A rule that needs more of the model for many than for one: one after the other.
+            rows = [self.product(kind, row, residuals, many=False) for row in v]
+            return np.stack(rows)
+        session, plan = opened
         feeds = {name: residuals[name] for name in plan.residuals}
         feeds[plan.seeds[0]] = place(v, self.providers)
         return session.run(feeds)[0].numpy()
+
+    def open(self, kind: str, *, many: bool) -> tuple[Session, Product] | None:
+        """Loads what `product` runs; None where many need more residuals than there are."""
+        if (kind, many) not in self._sessions:
+            plan = self.plan(kind, many=many)
+            if set(plan.residuals) <= set(self.residuals):
+                session = self._open_product(plan)
+                session.load()
+                self._sessions[kind, many] = session, plan
+            else:
+                self._sessions[kind, many] = None
+                self.open(kind, many=False)
+        return self._sessions[kind, many]
 
     def plan(self, kind: str, *, many: bool) -> Product:
         """The graph of a product, built when it is first asked for."""

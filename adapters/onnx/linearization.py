@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pertcore.adapters.onnx.engine import Engine
+from pertcore.adapters.onnx.pieces import side_by_side
 from pertcore.adapters.onnx.sessions import place
 from pertcore.adapters.onnx.symbolic import BATCH, evaluate, symbol, symbols
 from pertcore.errors import CapabilityError, InputError
@@ -17,18 +18,45 @@ from pertcore.oracle import Array, Calls, Linearization
 
 
 @dataclass
-class OnnxLinearization:
-    """f near x: `value`, J^T v and J u from the residuals of one forward run.
+class Piece:
+    """Samples `places` (m,), in order, of a linearisation, which one run of the model holds.
 
-    `picked` holds samples of a larger linearisation this one was taken from; its residuals are
-    gathered when the first product is asked for.
+    `picked` are their rows in it, None: all; what they need of the residuals is gathered when the
+    first product is asked for.
     """
+
+    residuals: dict[str, Any]
+    places: Array
+    picked: Array | None = None
+
+    def take(self, chosen: Array) -> Piece:
+        """What this one holds of the samples `chosen`."""
+        at = np.searchsorted(self.places, chosen)
+        held = np.flatnonzero(self.places[np.minimum(at, len(self.places) - 1)] == chosen)
+        rows = at[held]
+        return Piece(self.residuals, held, rows if self.picked is None else self.picked[rows])
+
+    def gathered(self, engine: Engine) -> dict[str, Any]:
+        if self.picked is not None:
+            self.residuals = gather(engine, self.residuals, self.picked)
+            self.picked = None
+        return self.residuals
+
+    def index(self) -> slice | Array:
+        """Its places, as a slice where there is one."""
+        first, last = int(self.places[0]), int(self.places[-1])
+        together = last - first + 1 == len(self.places)
+        return slice(first, last + 1) if together else self.places
+
+
+@dataclass
+class OnnxLinearization:
+    """f near x: `value`, J^T v and J u from the residuals of one forward run a piece."""
 
     engine: Engine
     calls: Calls
     value: Array
-    residuals: dict[str, Any]
-    picked: Array | None = None
+    held: list[Piece]
 
     def vjp(self, cotangent: Array) -> Array:
         """J^T v: (n, *out) or (c, n, *out) -> (n, *in) or (c, n, *in)."""
@@ -41,25 +69,33 @@ class OnnxLinearization:
     def take(self, index: Array) -> Linearization:
         """The samples `index` (integers or Booleans) of this one, without a run of the model."""
         chosen = np.arange(len(self.value))[index]
-        earlier = chosen if self.picked is None else self.picked[chosen]
-        return OnnxLinearization(
-            self.engine, self.calls, self.value[index], self.residuals, earlier
-        )
+        taken = [piece.take(chosen) for piece in self.held]
+        held = [piece for piece in taken if len(piece.places)]
+        return OnnxLinearization(self.engine, self.calls, self.value[index], held)
 
     def _product(self, kind: str, v: Array, given: tuple[int, ...], made: tuple[int, ...]) -> Array:
         n = len(self.value)
         v = checked(kind, v, n, given, self.engine.dtype)
         count(self.calls, kind, v, given)
+        lead = v.shape[: v.ndim - len(given) - 1]
         if v.size == 0:
-            return np.zeros((*v.shape[: v.ndim - len(given)], *made), self.engine.dtype)
-        many = v.ndim == len(given) + 2
-        return self.engine.product(kind, v, self._gathered(), many=many)
+            return np.zeros((*lead, n, *made), self.engine.dtype)
+        if len(self.held) == 1:
+            residuals = self.held[0].gathered(self.engine)
+            return self.engine.product(kind, v, residuals, many=bool(lead))
+        return self._of_pieces(kind, v, np.empty((*lead, n, *made), self.engine.dtype), bool(lead))
 
-    def _gathered(self) -> dict[str, Any]:
-        if self.picked is not None:
-            self.residuals = gather(self.engine, self.residuals, self.picked)
-            self.picked = None
-        return self.residuals
+    def _of_pieces(self, kind: str, v: Array, out: Array, many: bool) -> Array:
+        every: tuple[Any, ...] = (slice(None),) if many else ()
+
+        def one(piece: Piece) -> None:
+            rows = (*every, piece.index())
+            residuals = piece.gathered(self.engine)
+            out[rows] = self.engine.product(kind, v[rows], residuals, many=many)
+
+        self.engine.open(kind, many=many)
+        side_by_side(self.engine.threads, one, self.held)
+        return out
 
 
 @dataclass

@@ -46,7 +46,7 @@ class Session:
     def run(self, feeds: Mapping[str, Any]) -> list[Any]:
         """Outputs as values of ONNX Runtime, in the order of the model, whose `numpy()` is an
         array. Raises ModelError where the run fails."""
-        session = self._loaded()
+        session = self.load()
         # Vectors cost half of what bindings do, which is what small models spend most time on.
         given, made = pybind.OrtValueVector(), pybind.OrtValueVector()
         for value in feeds.values():
@@ -60,7 +60,8 @@ class Session:
         # By index: the end of an iteration is an exception in C++, some 40 us.
         return [made[i] for i in range(len(self.outputs))]
 
-    def _loaded(self) -> Any:
+    def load(self) -> Any:
+        """The session, opened when it is first needed."""
         if self._model is not None:
             self._session = open_session(
                 self._model, self._threads, self._providers, rewrite=self._rewrite
