@@ -267,13 +267,14 @@ class OnnxOracle:
             nothing = np.zeros((0, *self.output_shape), self.dtype)
             return OnnxLinearization(self._engine, self.calls, nothing, [])
         parts = pieces(len(x), self._engine.threads) if self._divides else []
-        engine = self._engine.alone if len(parts) > 1 else self._engine
-        made = engine.run_pieces(x, parts) if len(parts) > 1 else [engine.run(x)]
-        held = [
-            Piece(residuals, np.arange(len(x))[part])
-            for part, (_, residuals) in zip(parts or [slice(None)], made)
-        ]
-        value = np.concatenate([value for value, _ in made]) if len(parts) > 1 else made[0][0]
+        if len(parts) < 2:
+            value, residuals = self._engine.run(x)
+            held = [Piece(residuals, slice(0, len(x)))]
+            return OnnxLinearization(self._engine, self.calls, value, held)
+        engine = self._engine.alone
+        made = engine.run_pieces(x, parts)
+        value = np.concatenate([value for value, _ in made])
+        held = [Piece(residuals, part) for part, (_, residuals) in zip(parts, made)]
         return OnnxLinearization(engine, self.calls, value, held)
 
     def _checked(self, x: Array) -> Array:

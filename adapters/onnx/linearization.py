@@ -19,20 +19,22 @@ from pertcore.oracle import Array, Calls, Linearization
 
 @dataclass
 class Piece:
-    """Samples `places` (m,), in order, of a linearisation, which one run of the model holds.
+    """Samples `places` of a linearisation, in order, which one run of the model holds.
 
     `picked` are their rows in it, None: all; what they need of the residuals is gathered when the
     first product is asked for.
     """
 
     residuals: dict[str, Any]
-    places: Array
+    places: slice | Array
     picked: Array | None = None
 
     def take(self, chosen: Array) -> Piece:
         """What this one holds of the samples `chosen`."""
-        at = np.searchsorted(self.places, chosen)
-        held = np.flatnonzero(self.places[np.minimum(at, len(self.places) - 1)] == chosen)
+        own = self.places
+        places = np.arange(own.start, own.stop) if isinstance(own, slice) else own
+        at = np.searchsorted(places, chosen)
+        held = np.flatnonzero(places[np.minimum(at, len(places) - 1)] == chosen)
         rows = at[held]
         return Piece(self.residuals, held, rows if self.picked is None else self.picked[rows])
 
@@ -41,12 +43,6 @@ class Piece:
             self.residuals = gather(engine, self.residuals, self.picked)
             self.picked = None
         return self.residuals
-
-    def index(self) -> slice | Array:
-        """Its places, as a slice where there is one."""
-        first, last = int(self.places[0]), int(self.places[-1])
-        together = last - first + 1 == len(self.places)
-        return slice(first, last + 1) if together else self.places
 
 
 @dataclass
@@ -70,7 +66,7 @@ class OnnxLinearization:
         """The samples `index` (integers or Booleans) of this one, without a run of the model."""
         chosen = np.arange(len(self.value))[index]
         taken = [piece.take(chosen) for piece in self.held]
-        held = [piece for piece in taken if len(piece.places)]
+        held = [piece for piece in taken if len(piece.places)]  # type: ignore[arg-type]
         return OnnxLinearization(self.engine, self.calls, self.value[index], held)
 
     def _product(self, kind: str, v: Array, given: tuple[int, ...], made: tuple[int, ...]) -> Array:
@@ -89,7 +85,7 @@ class OnnxLinearization:
         every: tuple[Any, ...] = (slice(None),) if many else ()
 
         def one(piece: Piece) -> None:
-            rows = (*every, piece.index())
+            rows = (*every, piece.places)
             residuals = piece.gathered(self.engine)
             out[rows] = self.engine.product(kind, v[rows], residuals, many=many)
 

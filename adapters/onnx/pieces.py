@@ -22,7 +22,8 @@ MOST, LEAST = 32, 4
 # Bytes of constants above which no second set of sessions is opened for the pieces.
 HEAVY = 1 << 28
 
-Given, Made = TypeVar("Given"), TypeVar("Made")
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 
 def gains(graph: Graph) -> bool:
@@ -34,8 +35,9 @@ def gains(graph: Graph) -> bool:
 def pieces(n: int, threads: int) -> list[slice]:
     """n samples in pieces of nearly the same size, as many as keep all threads busy."""
     count = max(-(-n // MOST), min(threads, n // LEAST), 1)
-    if count > 1:
-        count = -(-count // threads) * threads
+    if count == 1:
+        return [slice(0, n)]
+    count = -(-count // threads) * threads
     starts = [n * i // count for i in range(count + 1)]
     return [slice(a, b) for a, b in pairwise(starts)]
 
