@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 PUBLIC = {
     "attack": "pertcore.attacks.run",
     "attacks": "pertcore.attacks",
+    "curve": "pertcore.evaluation.curve",
     "jacobian": "pertcore.solvers.jacobian",
     "singular_vectors": "pertcore.solvers.jacobian_norms",
     "spectral_norm": "pertcore.solvers.jacobian_norms",

@@ -53,8 +53,9 @@ def from_onnx(
     or a mapping by name; 1 by default), so that weights scale squared terms; `oracle.outputs` maps
     each name to its place and shape, and `outputs[name].read(value)` gives it back. `freeze` holds
     values for the inputs that do not move; `input_shape` is the shape of one sample where the model
-    leaves it open; `threads` is the number inside ONNX Runtime (None: its own choice), `providers`
-    its execution providers (None: the CPU). With `finite_differences`, operators without a rule get
+    leaves it open; `threads` is how many work on a batch (None: ONNX Runtime's own choice, in
+    pieces of a large batch one a processor), `providers` are its execution providers (None: the
+    CPU). With `finite_differences`, operators without a rule get
     difference quotients instead of an error, each on its own where at most 64 entries of a sample
     go into it, else the whole model; `notes` says which. With `straight_through`, roundings count
     as the identity, signs as a ramp, and quantised models as their real values within the range of

@@ -19,7 +19,7 @@ from pertcore.attacks.verify import Verified, clean_answer, differences, joined,
 from pertcore.chunked import chunked
 from pertcore.closed_form import sampling
 from pertcore.closed_form.metrics import Metric, psnr
-from pertcore.errors import PertcoreWarning
+from pertcore.errors import InputError, PertcoreWarning
 from pertcore.oracle import Array, Calls, Oracle
 from pertcore.result import AttackResult, Certificate, Stage
 from pertcore.solvers.problem import Problem, mask_rows
@@ -58,7 +58,7 @@ def attack(
     peak: float = 1.0,
     evaluate_on: Oracle | None = None,
     rng: int | np.random.Generator = 0,
-    first_index: int = 0,
+    first_index: int | Array = 0,
     batch_size: int | None = None,
     deterministic: bool = False,
     callback: Callable[[Progress], None] | None = None,
@@ -79,10 +79,11 @@ def attack(
     mse, psnr_in and psnr_out by itself, for which `peak` is the largest value of a signal.
     evaluate_on: another model of the same samples and classes, which the attack does not see; the
     result's `transfer` says what it makes of the examples. rng: a
-    seed or Generator; the random numbers of sample i depend on the seed and first_index + i alone;
-    a call with first_index > 0 continues a data set and does not check the model again. batch_size:
-    samples in flight. deterministic: the model runs in padded chunks of one size on one thread: the
-    same seed gives the same bits. callback: told of every step (`Progress`). Further options are
+    seed or Generator; the random numbers of a sample depend on the seed and its place alone, which
+    is first_index + i, or first_index[i] where it is (n,) integers; a call without the place 0
+    continues a data set and does not check the model again. batch_size: samples in flight.
+    deterministic: the model runs in padded chunks of one size on one thread: the same seed gives
+    the same bits. callback: told of every step (`Progress`). Further options are
     the attack's own: `pertcore.attacks.pgd.options` lists them with their defaults.
 
     Raises InputError for a wrong call before any model run, CapabilityError where the oracle
@@ -101,7 +102,8 @@ def attack(
     if "loss" in chosen:
         chosen["loss"] = given.goal.loss
     model = chunked(oracle, DETERMINISTIC_CHUNK) if deterministic else oracle
-    run = _Run(row, chosen, model, given, seed, first_index, callback)
+    places = _places(first_index, len(given.x))
+    run = _Run(row, chosen, model, given, seed, places, callback)
     if evaluate_on is not None:
         check_target(evaluate_on, oracle)
     started, before = time.perf_counter(), model.calls.copy()
@@ -112,7 +114,7 @@ def attack(
         "task": given.goal.task, "targeted": targeted, "decision": given.goal.decision,
         "threshold": threshold, "goal": goal, "peak": given.peak, "masked": mask is not None,
         "partition": partition if partition is None or isinstance(partition, str) else "given",
-        "seed": seed, "first_index": first_index, "batch_size": batch_size,
+        "seed": seed, "first_index": int(places[0]), "batch_size": batch_size,
         "deterministic": deterministic, "transferred": evaluate_on is not None, **chosen,
     }  # fmt: skip
     seconds = time.perf_counter() - started
@@ -129,6 +131,18 @@ def _seed(rng: Any) -> int:
     return whole("rng", rng, 0)
 
 
+def _places(first_index: Any, n: int) -> Array:
+    """(n,) int64, the place of each sample in its data set."""
+    if not isinstance(first_index, np.ndarray):
+        return whole("first_index", first_index, 0) + np.arange(n)
+    if first_index.shape != (n,) or first_index.dtype.kind not in "iu" or first_index.min() < 0:
+        raise InputError(
+            f"first_index has dtype {first_index.dtype} and shape {first_index.shape}: expected a "
+            f"whole number >= 0, or ({n},) of them"
+        )
+    return first_index.astype(np.int64)
+
+
 @dataclass
 class _Run:
     """What the batches of one call share."""
@@ -138,7 +152,7 @@ class _Run:
     oracle: Oracle
     given: Given
     seed: int
-    first_index: int
+    places: Array
     callback: Callable[[Progress], None] | None
     notes: list[str] = field(default_factory=list)
     certificates: list[Certificate] = field(default_factory=list)
@@ -150,7 +164,7 @@ class _Run:
         x = given.x[begin:end]
         lin = oracle.linearize(x) if self.row.at_x else None
         value = oracle(x) if lin is None else lin.value
-        if begin == 0 and self.first_index == 0:
+        if begin == 0 and self.places.min() == 0:
             self.notes += check_model(oracle, x, value, goal)
         y = given.y if given.y is None else given.y[begin:end]
         clean = clean_answer(value, y, goal)
@@ -175,7 +189,7 @@ class _Run:
         return Problem(
             oracle=self.oracle, x=x.reshape(len(x), -1), y=y, ball=given.ball.take(rows),
             box=given.box, goal=given.goal, index=place,
-            keys=sampling.sample_keys(self.seed, rows + self.first_index),
+            keys=sampling.sample_keys(self.seed, self.places[rows]),
             report=lambda step, steps, active: self._report(begin, len(x), step, steps, active),
             free=mask_rows(given.free, rows), partition=given.partition,
         )  # fmt: skip

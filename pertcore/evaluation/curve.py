@@ -1,0 +1,199 @@
+"""How many samples stand at each of many budgets, from one run: `curve`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy.stats import norm as gauss
+
+from pertcore.attacks.feasibility import linear_estimate
+from pertcore.attacks.options import whole
+from pertcore.attacks.prepare import Given, prepare
+from pertcore.attacks.registry import Attack, find
+from pertcore.attacks.run import Progress, attack
+from pertcore.constraints import parse_number
+from pertcore.errors import InputError
+from pertcore.evaluation.search import Bracket, search
+from pertcore.oracle import Array, Calls, Oracle
+from pertcore.result import AttackResult
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Robust accuracy and fooling ratio over the budgets eps (m,), of n samples.
+
+    norms: (n,) float64, the smallest perturbation found that fools the sample, verified on the
+    model; inf where none did, 0 where it was wrong before. in_vain: (n,) the largest budget at
+    which the sample was attacked and stood, 0 where there is none. x_adv: (n, *sample) of the
+    caller's kind of array, x itself where nothing fooled. attackable: (n,) bool, right before.
+    calls, seconds: of the whole run; rounds: attacks in it; warnings: how it could be wrong;
+    settings: the arguments that repeat it.
+    """
+
+    eps: Array
+    norms: Array
+    in_vain: Array
+    x_adv: Any
+    attackable: Array
+    calls: Calls
+    seconds: float
+    rounds: int
+    warnings: tuple[str, ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def fooled(self) -> Array:
+        """(m, n) bool: who was right and is fooled within each budget."""
+        return self.attackable & (self.norms <= self.eps[:, None])
+
+    @property
+    def robust_accuracy(self) -> Array:
+        """(m,) share of all samples that stay right; it never rises with eps."""
+        return np.mean(self.attackable & ~self.fooled, axis=1)
+
+    @property
+    def fooling_ratio(self) -> Array:
+        """(m,) share of the samples right at x that are fooled; NaN where nobody was right."""
+        right = np.count_nonzero(self.attackable)
+        return self.fooled.sum(axis=1) / right if right else np.full(len(self.eps), np.nan)
+
+    def band(self, level: float = 0.95) -> tuple[Array, Array]:
+        """Lower and upper ends (m,) of the confidence interval of the robust accuracy: what
+        another sample of this size could have shown (Wilson 1927)."""
+        if not 0 < level < 1:
+            raise InputError(f"level={level!r}: between 0 and 1, such as 0.95")
+        n, share = len(self.norms), self.robust_accuracy
+        z = float(gauss.ppf(0.5 + level / 2))
+        middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+        half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+        return np.clip(middle - half, 0, share), np.clip(middle + half, share, 1)
+
+    def __str__(self) -> str:
+        low, high = self.band()
+        rows = [f"{'eps':>10} {'robust accuracy':>16} {'95 % interval':>17} {'fooling ratio':>14}"]
+        for eps, share, a, b, ratio in zip(
+            self.eps, self.robust_accuracy, low, high, self.fooling_ratio, strict=True
+        ):
+            rows.append(f"{eps:>10.5g} {share:>16.4f} {f'{a:.4f} - {b:.4f}':>17} {ratio:>14.4f}")
+        units = (self.calls.f + self.calls.vjp) / (2 * len(self.norms))
+        rows.append(f"{len(self.norms)} samples, {units:.1f} units a sample, {self.seconds:.1f} s")
+        return "\n".join(rows + [f"warning: {text}" for text in self.warnings])
+
+
+def curve(
+    oracle: Oracle,
+    x: Any,
+    y: Any = None,
+    *,
+    eps: Sequence[Any],
+    attack: str | Attack = "alg1",
+    norm: float | str = "inf",
+    rng: int = 0,
+    callback: Callable[[Progress], None] | None = None,
+    **settings: Any,
+) -> Curve:
+    """Robust accuracy of a classifier over many budgets, for the price of a few attacks.
+
+    eps: the budgets, numbers or text such as "8/255", in the units of x. attack: any of
+    `pertcore.attacks`; a minimum-norm attack runs once, another runs some three times on each
+    sample, at budgets between those where it is known to be fooled and to stand. What was fooled
+    once counts at every larger budget, so that the curve never rises. x, y, norm, rng, callback
+    and further settings as `pertcore.attack` takes them.
+
+    Raises InputError for a wrong call before any model run, and for a regression.
+    """
+    row = attack if isinstance(attack, Attack) else find(attack)
+    budgets = _budgets(eps)
+    seed = whole("rng", rng, 0)
+    common = {"norm": norm, **settings}
+    given = _given(row, oracle, x, y, budgets, common)
+    started, before = time.perf_counter(), oracle.calls.copy()
+    largest = None if row.minimum_norm else float(budgets[-1])
+    if row.minimum_norm or largest == 0:
+        found = _once(oracle, given, row, largest, seed, callback, common)
+    else:
+        found = _searched(oracle, given, row, budgets[budgets > 0], seed, callback, common)
+    grid = np.concatenate([[0.0], budgets[budgets > 0]])
+    return Curve(
+        eps=budgets, norms=np.where(found.attackable, found.norms, 0.0),
+        in_vain=np.where(found.attackable, grid[found.low + 1], 0.0),
+        x_adv=given.restore(found.points), attackable=found.attackable,
+        calls=oracle.calls - before, seconds=time.perf_counter() - started, rounds=found.rounds,
+        warnings=tuple(dict.fromkeys([*given.warnings, *found.warnings])),
+        settings={"attack": row.name, "seed": seed, "eps": budgets.tolist(), **common},
+    )  # fmt: skip
+
+
+def _budgets(eps: Any) -> Array:
+    if isinstance(eps, str) or not hasattr(eps, "__len__") or len(eps) == 0:
+        raise InputError(f"eps={eps!r}: give several budgets, such as [0, '2/255', '8/255']")
+    found = np.array([parse_number(value, "eps") for value in eps], dtype=np.float64)
+    wrong = found[~((found >= 0) & np.isfinite(found))]
+    if len(wrong):
+        raise InputError(f"eps={wrong[0]}: a budget is a finite number >= 0")
+    return np.unique(found)
+
+
+def _given(
+    row: Attack, oracle: Oracle, x: Any, y: Any, budgets: Array, common: dict[str, Any]
+) -> Given:
+    """The arguments of the first attack, checked; the others differ in budgets alone."""
+    for name in ("eps", "first_index", "evaluate_on"):
+        if name in common:
+            raise InputError(f"{name}={common[name]!r}: a curve has no such argument")
+    names = ("norm", "bounds", "targeted", "mask", "partition", "task", "threshold", "goal",
+             "metrics")  # fmt: skip
+    own = {name: common.get(name) for name in names}
+    own["targeted"] = bool(own["targeted"])
+    known = {*names, "decision", "peak", "batch_size", "deterministic"}
+    options = row.checked({k: v for k, v in common.items() if k not in known})
+    given = prepare(
+        row, oracle, x, y, eps=float(budgets[-1]), decision=common.get("decision", 0.0),
+        peak=common.get("peak", 1.0), loss=common.get("loss"), options=options, **own,
+    )  # fmt: skip
+    if given.goal.task != "classification":
+        raise InputError("a curve counts fooled samples, and this is a regression")
+    return given
+
+
+def _attempt(
+    oracle: Oracle, given: Given, row: Attack, seed: int, callback: Any, common: dict[str, Any]
+) -> Callable[[Array, Any], AttackResult]:
+    def attempt(rows: Array, eps: Any) -> AttackResult:
+        own = dict(common)
+        if own.get("mask") is not None and len(np.shape(own["mask"])) == given.x.ndim:
+            own["mask"] = np.broadcast_to(own["mask"], given.x.shape)[rows]
+        y = None if given.y is None else given.y[rows]
+        return attack(
+            oracle, given.x[rows], y, attack=row, eps=eps, rng=seed, first_index=rows,
+            callback=callback, **own,
+        )  # fmt: skip
+
+    return attempt
+
+
+def _searched(
+    oracle: Oracle, given: Given, row: Attack, grid: Array, seed: int, callback: Any,
+    common: dict[str, Any],
+) -> Bracket:  # fmt: skip
+    estimate = linear_estimate(oracle, given, common.get("batch_size"))
+    return search(grid, given.x, estimate, _attempt(oracle, given, row, seed, callback, common))
+
+
+def _once(
+    oracle: Oracle, given: Given, row: Attack, eps: float | None, seed: int, callback: Any,
+    common: dict[str, Any],
+) -> Bracket:  # fmt: skip
+    """One attack answers all budgets: it looks for the smallest perturbation by itself."""
+    everybody = np.arange(len(given.x))
+    result = _attempt(oracle, given, row, seed, callback, common)(everybody, eps)
+    norms = np.where(result.success, result.norms, np.inf)
+    unknown = np.full(len(norms), -1)
+    return Bracket(
+        unknown, unknown, norms, np.asarray(result.x_adv), result.attackable,
+        np.zeros(len(norms), np.int64), list(result.warnings), 1,
+    )  # fmt: skip
