@@ -11,6 +11,7 @@ PUBLIC = {
     "attack": "pertcore.attacks.run",
     "attacks": "pertcore.attacks",
     "curve": "pertcore.evaluation.curve",
+    "robustness": "pertcore.evaluation.robustness",
     "jacobian": "pertcore.solvers.jacobian",
     "singular_vectors": "pertcore.solvers.jacobian_norms",
     "spectral_norm": "pertcore.solvers.jacobian_norms",

@@ -16,10 +16,11 @@ from pertcore.oracle import Array, Oracle
 @dataclass(frozen=True)
 class LinearEstimate:
     """Of n samples: margin L (n,) at x; eps (n,) = L / norm_q(g), 0 where the sample is wrong
-    already and inf where the gradient is zero."""
+    already and inf where the gradient is zero; size (n,) = norm_p(x)."""
 
     margin: Array
     eps: Array
+    size: Array
 
 
 def linear_estimate(oracle: Oracle, given: Given, batch_size: int | None = None) -> LinearEstimate:
@@ -30,7 +31,8 @@ def linear_estimate(oracle: Oracle, given: Given, batch_size: int | None = None)
     """
     n = len(given.x)
     if "vjp" not in oracle.capabilities:
-        return LinearEstimate(np.full(n, np.nan), np.full(n, np.nan))
+        unknown = np.full(n, np.nan)
+        return LinearEstimate(unknown, unknown, _sizes(given, slice(None)))
     step = batch_size or n
     parts = [_of_batch(oracle, given, slice(i, i + step)) for i in range(0, n, step)]
     return LinearEstimate(
@@ -49,4 +51,16 @@ def _of_batch(oracle: Oracle, given: Given, rows: slice) -> LinearEstimate:
     steep = row_norms(np.ascontiguousarray(slope), dual_order(given.ball.norm))
     margin = np.where(clean.error, 0.0, seen.margin)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return LinearEstimate(margin, np.where(margin > 0, margin / steep, 0.0))
+        eps = np.where(margin > 0, margin / steep, 0.0)
+    return LinearEstimate(margin, eps, _sizes(given, rows))
+
+
+def _sizes(given: Given, rows: slice) -> Array:
+    return row_norms(given.x[rows].reshape(len(given.x[rows]), -1), given.ball.norm)
+
+
+def diameter(given: Given) -> float:
+    """norm_p of the way between opposite corners of the box, inf without one."""
+    width = np.asarray(given.box.hi, np.float64) - np.asarray(given.box.lo, np.float64)
+    across = np.broadcast_to(width, given.x[0].size)
+    return float(row_norms(np.ascontiguousarray(across[None]), given.ball.norm)[0])

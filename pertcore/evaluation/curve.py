@@ -89,7 +89,7 @@ def curve(
     x: Any,
     y: Any = None,
     *,
-    eps: Sequence[Any],
+    eps: Sequence[Any] | Array,
     attack: str | Attack = "alg1",
     norm: float | str = "inf",
     rng: int = 0,
@@ -110,7 +110,7 @@ def curve(
     budgets = _budgets(eps)
     seed = whole("rng", rng, 0)
     common = {"norm": norm, **settings}
-    given = _given(row, oracle, x, y, budgets, common)
+    given = checked_once(row, oracle, x, y, budgets, common)
     started, before = time.perf_counter(), oracle.calls.copy()
     largest = None if row.minimum_norm else float(budgets[-1])
     if row.minimum_norm or largest == 0:
@@ -138,7 +138,7 @@ def _budgets(eps: Any) -> Array:
     return np.unique(found)
 
 
-def _given(
+def checked_once(
     row: Attack, oracle: Oracle, x: Any, y: Any, budgets: Array, common: dict[str, Any]
 ) -> Given:
     """The arguments of the first attack, checked; the others differ in budgets alone."""
@@ -147,7 +147,7 @@ def _given(
             raise InputError(f"{name}={common[name]!r}: a curve has no such argument")
     names = ("norm", "bounds", "targeted", "mask", "partition", "task", "threshold", "goal",
              "metrics")  # fmt: skip
-    own = {name: common.get(name) for name in names}
+    own: dict[str, Any] = {name: common.get(name) for name in names}
     own["targeted"] = bool(own["targeted"])
     known = {*names, "decision", "peak", "batch_size", "deterministic"}
     options = row.checked({k: v for k, v in common.items() if k not in known})

@@ -188,7 +188,9 @@ def test_the_search_finds_any_threshold():
             exact=True, task="classification",
         )  # fmt: skip
 
-    guess = LinearEstimate(RNG.random(200), true * RNG.choice([0.1, 1, 3, np.inf], 200))
+    guess = LinearEstimate(
+        RNG.random(200), true * RNG.choice([0.1, 1, 3, np.inf], 200), np.ones(200)
+    )
     found = search(grid, np.zeros((200, 1)), guess, attempt)
     np.testing.assert_array_equal(found.high, np.searchsorted(grid, true))
     np.testing.assert_array_equal(found.low, found.high - 1)
