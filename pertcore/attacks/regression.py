@@ -29,7 +29,7 @@ Certified = tuple[Array, Array, Certificate]
 Loss = str | Callable[..., Any]
 
 # With fewer units than LEAST, what a step from both turned starts may cost, the start is random;
-# else one unit in PER_TURN multiplies it by J^T J.
+# else one unit in PER_TURN multiplies it by J^T J; half as many where the gradient leads, too.
 LEAST, PER_TURN = 6, 6
 # The draw of the random vector that is turned.
 START = DRAWS_PER_RESTART - 1
@@ -128,12 +128,13 @@ def _from_turned(problem: Problem, lin: Linearization, loss: Loss, units: int) -
     Without labels they maximise both ways what the last two powers say of (12); with labels the
     residual at x says which way, and the other start follows the gradient there.
     """
-    turns = max(1, units // PER_TURN)
+    goal = problem.goal
+    turns = max(1, units // (PER_TURN if goal.own_answer else 2 * PER_TURN))
     now, older = _turned(problem, lin, turns)
     spent, promised = FORWARD + turns, None
-    if problem.goal.own_answer:
+    if goal.own_answer:
         etas, values = _both_maxima(problem, now, older)
-        promised = values if loss == "squared_error" else None
+        promised = values / (goal.members or 1) if loss == "squared_error" else None
     else:
         slope = -problem.gradient(lin, problem.losses(loss, lin.value).cotangent)
         along = np.einsum("nd,nd->n", now.pulled, slope)
