@@ -2,9 +2,11 @@
 
 Balda et al. leave it as future work. With e = f(x + eta) - y, (11) at the present point asks for
 max norm_2(e + J (eta' - eta))^2 over ball and box. The full step to the maximiser of its linear
-term never loses for linear f; here it is taken on (11) restricted to the last two residuals, for
-which J^T e is known, so that it converges faster at the same cost. Where f is far from linear the
-full step fails: then the step is halved, and leads along the gradient from the best point.
+term never loses for linear f; here it is taken on (11) restricted to two residuals for which J^T e
+is known, the present one and the one before, or, as long as there are two starts, the last of the
+other start: it converges faster, and into fewer poor maxima, at the same cost. Where f is far from
+linear the full step fails: then the step is halved, and leads along the gradient from the best
+point.
 """
 
 from __future__ import annotations
@@ -20,7 +22,14 @@ from pertcore.closed_form import exact, steps
 from pertcore.oracle import Array, Linearization
 from pertcore.result import Status
 from pertcore.solvers.problem import Problem, dead
-from pertcore.solvers.restricted import Seen, ascend, farthest, orthonormal
+from pertcore.solvers.restricted import (
+    PARALLEL,
+    PARALLEL_LABELLED,
+    Seen,
+    ascend,
+    farthest,
+    orthonormal,
+)
 
 Loss = str | Callable[..., Any]
 
@@ -209,7 +218,8 @@ def _proposed(problem: Problem, state: _Climb, rows: Array) -> Array:
     here, now, older = state.points[rows], state.now.take(rows), state.older.take(rows)
     eta = farthest(problem, now.pulled)
     if _quadratic(state):
-        basis, factor = orthonormal(now, older)
+        parallel = PARALLEL if problem.goal.own_answer else PARALLEL_LABELLED
+        basis, factor = orthonormal(now, older, parallel=parallel)
         level = np.einsum("nak,nk->na", basis, now.direction)
         tried = ascend(problem, level, factor, here - problem.x, eta)[0]
         eta = np.where(state.known[rows, None], tried, eta)

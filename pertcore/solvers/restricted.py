@@ -18,8 +18,9 @@ from pertcore.solvers.problem import Problem
 # Steps of the convex-concave procedure, which need no model.
 INNER = 10
 # Directions closer than this (1 - cosine^2) count as one: their pull-backs would differ mostly by
-# being taken at different points.
-PARALLEL = 0.1
+# being taken at different points. Labelled residuals share the distance to the label, and differ by
+# less where they still say something.
+PARALLEL, PARALLEL_LABELLED = 0.1, 1e-3
 
 
 @dataclass
@@ -36,15 +37,17 @@ class Seen:
         self.direction[rows], self.pulled[rows] = other.direction, other.pulled
 
 
-def orthonormal(now: Seen, older: Seen) -> tuple[Array, Array]:
+def orthonormal(
+    now: Seen, older: Seen, *, parallel: float = PARALLEL
+) -> tuple[Array, Array]:  # fmt: skip
     """Q (n, 2, K) and Q^T J (n, 2, d) by Gram-Schmidt, q_1 along `now`; an older direction along
-    the present one counts for nothing, and its row is zero."""
+    the present one, 1 - cosine^2 <= parallel, counts for nothing, and its row is zero."""
     length = _lengths(now.direction)
     first, pulled = now.direction / length, now.pulled / length
     inside = np.einsum("nk,nk->n", first, older.direction)[:, None]
     second, dragged = older.direction - inside * first, older.pulled - inside * pulled
     left = _lengths(second)
-    apart = (left / _lengths(older.direction)) ** 2 > PARALLEL
+    apart = (left / _lengths(older.direction)) ** 2 > parallel
     second, dragged = (np.where(apart, part / left, 0) for part in (second, dragged))
     return np.stack([first, second], axis=1), np.stack([pulled, dragged], axis=1)
 

@@ -14,9 +14,9 @@ def test_each_start_steps_with_what_the_other_saw_last(monkeypatch):
     given, j = problem(math.inf, outputs=6)
     pairs, points = [], []
 
-    def spy(now, older):
+    def spy(now, older, **settings):
         pairs.append((now.direction.copy(), older.direction.copy()))
-        return climbing_orthonormal(now, older)
+        return climbing_orthonormal(now, older, **settings)
 
     climbing_orthonormal, linearize = climbing.orthonormal, given.oracle.linearize
 

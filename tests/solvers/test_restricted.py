@@ -52,6 +52,8 @@ def test_a_direction_along_the_present_one_counts_for_nothing(share):
     basis, factor = orthonormal(now, older)
     assert not basis[:, 1].any() and not factor[:, 1].any()
     np.testing.assert_allclose(factor[:, 0], basis[:, 0] @ j, atol=1e-12)
+    kept = orthonormal(now, older, parallel=1e-4)[0][:, 1]
+    assert kept.any() == (share > 0)
 
 
 @pytest.mark.parametrize("bounds", [(-math.inf, math.inf), (0.0, 1.0)])
