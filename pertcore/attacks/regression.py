@@ -101,11 +101,11 @@ def iterated_quadratic(
     problem: Problem, first: Linearization | None, *, loss: Loss | None = None,
     steps: int = 12, restarts: int = 1,
 ) -> Ended:  # fmt: skip
-    """(11) linearised anew at every step, begun along J^T J r both ways; regression's strongest.
+    """(11) linearised anew at every step, begun along J^T J r both ways; best near linearity.
 
     `steps` counts units, a forward and a backward run of a sample each, all included. A few of
-    them turn a random r toward the top singular vector of J at x; both signs are tried on the
-    model. Full steps to the best point of the linearised problem inside ball and box follow,
+    them turn a random r toward the top singular vectors of J at x; the maxima on both sides are
+    tried on the model. Full steps to the best point of the linearised problem inside ball and box follow,
     halved where the model is not as linear as that. Restarts begin at random points and have as
     many units each.
     """

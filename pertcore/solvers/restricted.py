@@ -37,9 +37,7 @@ class Seen:
         self.direction[rows], self.pulled[rows] = other.direction, other.pulled
 
 
-def orthonormal(
-    now: Seen, older: Seen, *, parallel: float = PARALLEL
-) -> tuple[Array, Array]:  # fmt: skip
+def orthonormal(now: Seen, older: Seen, *, parallel: float = PARALLEL) -> tuple[Array, Array]:
     """Q (n, 2, K) and Q^T J (n, 2, d) by Gram-Schmidt, q_1 along `now`; an older direction along
     the present one, 1 - cosine^2 <= parallel, counts for nothing, and its row is zero."""
     length = _lengths(now.direction)
