@@ -105,9 +105,9 @@ def iterated_quadratic(
 
     `steps` counts units, a forward and a backward run of a sample each, all included. A few of
     them turn a random r toward the top singular vectors of J at x; the maxima on both sides are
-    tried on the model. Full steps to the best point of the linearised problem inside ball and box follow,
-    halved where the model is not as linear as that. Restarts begin at random points and have as
-    many units each.
+    tried on the model. Full steps to the best point of the linearised problem inside ball and box
+    follow, halved where the model is not as linear as that. Restarts begin at random points and
+    have as many units each.
     """
     chosen = loss or problem.goal.loss
 
