@@ -32,7 +32,7 @@ from pertcore.attacks import ATTACKS
 
 RESULTS = Path(__file__).resolve().parent / "results"
 REFERENCE = RESULTS / "regression_reference.json"
-UNITS = 12
+UNITS, UNITS_OF_REFERENCE = 12, 2000
 
 # Share of the units of the portfolio, and its attack; `steps` units a restart.
 PORTFOLIO: tuple[tuple[float, dict[str, Any]], ...] = (
@@ -100,13 +100,16 @@ def key(task: Task, norm: float, boxed: bool) -> str:
     return f"{task.name}, p = {norm:g}, {'box' if boxed else 'no box'}"
 
 
-def find_reference(task: Task, known_best: dict[str, Any]) -> dict[str, Any]:
-    """Cell -> the best MSE of every sample over a portfolio of about `task.units` units each.
+def find_reference(task: Task, known_best: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Cell -> the best MSE of every sample over a portfolio of some `UNITS_OF_REFERENCE` units.
 
-    What earlier rounds found at the same eps is kept where it is better; a round has its own seed.
+    One cell at a time, the least tried first. What earlier rounds found at the same eps is kept
+    where it is better; a round has its own seed.
     """
-    found = {}
-    for norm, boxed in cells():
+    ordered = sorted(
+        cells(), key=lambda cell: known_best.get(key(task, *cell), {}).get("rounds", 0)
+    )
+    for norm, boxed in ordered:
         eps, started = task.eps(norm), time.perf_counter()
         earlier = known_best.get(key(task, norm, boxed), {})
         if earlier.get("eps") != eps or len(earlier["mse"]) != len(task.x):
@@ -115,20 +118,19 @@ def find_reference(task: Task, known_best: dict[str, Any]) -> dict[str, Any]:
         rounds = earlier.get("rounds", 1)
         winners: dict[str, int] = {}
         for share, settings in PORTFOLIO:
-            restarts = max(1, round(share * task.units / settings["steps"]))
+            restarts = max(1, round(share * UNITS_OF_REFERENCE / settings["steps"]))
             row = attacked(
                 task, task.x, {**settings, "restarts": restarts, "rng": rounds}, eps, norm, boxed
             )
             name = " ".join(str(value) for value in settings.values())
             winners[name] = int(np.count_nonzero(row["mse"] > best))
             best, units = np.maximum(best, row["mse"]), units + row["units"]
-        found[key(task, norm, boxed)] = {
+        print(f"{key(task, norm, boxed):<40} best MSE {best.mean():.6g}, {units:.0f} units")
+        yield {key(task, norm, boxed): {
             "eps": eps, "units": units, "rounds": rounds + 1,
             "seconds": earlier["seconds"] + time.perf_counter() - started,
             "improved by": winners, "mse": [float(f"{value:.7g}") for value in best],
-        }  # fmt: skip
-        print(f"{key(task, norm, boxed):<40} best MSE {best.mean():.6g}, {units:.0f} units")
-    return found
+        }}  # fmt: skip
 
 
 def quality(task: Task, reference: dict[str, Any]) -> list[dict[str, Any]]:
@@ -220,8 +222,9 @@ def main() -> int:
     if arguments.what == "reference":
         found = reference_file()
         for task in chosen:
-            found |= find_reference(task, found)
-            written(REFERENCE, {"cells": found})
+            for cell in find_reference(task, found):
+                found |= cell
+                written(REFERENCE, {"cells": found})
     elif arguments.what == "quality":
         best = reference_file()
         rows = [row for task in chosen for row in quality(task, best)]

@@ -24,8 +24,7 @@ class Task:
     """A model with samples in [0, 1].
 
     level: root mean square of the perturbation in the table of quality; levels: those of the
-    figure, on its first `shown` samples; units: of the portfolio, a sample; greys: whether
-    pixels are changed one by one in the figure.
+    figure, on its first `shown` samples; greys: whether pixels are changed one by one there.
     """
 
     name: str
@@ -33,7 +32,6 @@ class Task:
     x: np.ndarray
     level: float
     levels: tuple[float, ...]
-    units: int = 2000
     shown: int = 20
     greys: bool = True
 
@@ -69,7 +67,7 @@ def mnist(folder: Path) -> Task:
 
 
 def colorization(folder: Path) -> Task:
-    """Grey crops of STL-10 coloured; a smaller portfolio, since a unit takes milliseconds."""
+    """Grey crops of STL-10 coloured."""
     path = folder / "models" / "colorization_dilated.onnx"
     oracle = pc.from_onnx(path, input_shape=(1, CROP, CROP), threads=1)
     with np.load(folder / "datasets" / "stl10_sample.npz") as held:
@@ -77,5 +75,5 @@ def colorization(folder: Path) -> Task:
         crops = held["x"][:SAMPLES, begin : begin + CROP, begin : begin + CROP]
     x = np.ascontiguousarray((crops / np.float32(255) @ LUMA)[:, None])
     return Task(
-        "colorization", oracle, x, 8 / 255, (2 / 255, 8 / 255, 24 / 255), 400, 8, False
+        "colorization", oracle, x, 8 / 255, (2 / 255, 8 / 255, 24 / 255), 8, False
     )  # fmt: skip

@@ -10,7 +10,7 @@ import numpy as np
 
 from pertcore.attacks.registry import register
 from pertcore.attacks.starts import on_sphere
-from pertcore.closed_form import exact, sampling, steps
+from pertcore.closed_form import exact, sampling
 from pertcore.closed_form.norms import row_norms
 from pertcore.oracle import Array, Linearization
 from pertcore.result import Certificate, Status
@@ -21,6 +21,7 @@ from pertcore.solvers.descent import DRAWS_PER_RESTART, restarted
 from pertcore.solvers.problem import Problem
 from pertcore.solvers.products import Products
 from pertcore.solvers.quadratic import Maximum, Question, largest
+from pertcore.solvers.restricted import Seen, ascend, farthest, orthonormal
 from pertcore.solvers.single_subset import best_subset
 
 Ended = tuple[Array, Array]
@@ -28,8 +29,8 @@ Certified = tuple[Array, Array, Certificate]
 Loss = str | Callable[..., Any]
 
 # With fewer units than LEAST, what a step from both turned starts may cost, the start is random;
-# else one unit in PER_TURN multiplies it by J^T J.
-LEAST, PER_TURN = 6, 12
+# else one unit in PER_TURN multiplies it by J^T J; half as many where the gradient leads, too.
+LEAST, PER_TURN = 6, 6
 # The draw of the random vector that is turned.
 START = DRAWS_PER_RESTART - 1
 TINY = np.float32(1e-30)
@@ -100,13 +101,13 @@ def iterated_quadratic(
     problem: Problem, first: Linearization | None, *, loss: Loss | None = None,
     steps: int = 12, restarts: int = 1,
 ) -> Ended:  # fmt: skip
-    """(11) linearised anew at every step, begun along J^T J r both ways; regression's strongest.
+    """(11) linearised anew at every step, begun along J^T J r both ways; best near linearity.
 
     `steps` counts units, a forward and a backward run of a sample each, all included. A few of
-    them turn a random r toward the top singular vector of J at x; both signs are tried on the
-    model. Full steps to the best point of the linearised problem inside ball and box follow,
-    halved where the model is not as linear as that. Restarts begin at random points and have as
-    many units each.
+    them turn a random r toward the top singular vectors of J at x; the maxima on both sides are
+    tried on the model. Full steps to the best point of the linearised problem inside ball and box
+    follow, halved where the model is not as linear as that. Restarts begin at random points and
+    have as many units each.
     """
     chosen = loss or problem.goal.loss
 
@@ -122,46 +123,49 @@ def iterated_quadratic(
 
 
 def _from_turned(problem: Problem, lin: Linearization, loss: Loss, units: int) -> Ended:
-    """The climb from two starts along a power of J^T J times a random vector.
+    """The climb from two starts led by powers of J^T J times a random vector.
 
-    Without labels they are the two signs; with labels the residual at x says which sign, and the
-    other start follows the gradient there.
+    Without labels they maximise both ways what the last two powers say of (12); with labels the
+    residual at x says which way, and the other start follows the gradient there.
     """
-    turns = max(1, units // PER_TURN)
-    turned, image = _turned(problem, lin, turns)
-    directions, spent = [turned, -turned], FORWARD + turns
-    if not problem.goal.own_answer:
+    goal = problem.goal
+    turns = max(1, units // (PER_TURN if goal.own_answer else 2 * PER_TURN))
+    now, older = _turned(problem, lin, turns)
+    spent, promised = FORWARD + turns, None
+    if goal.own_answer:
+        etas, values = _both_maxima(problem, now, older)
+        promised = values / (goal.members or 1) if loss == "squared_error" else None
+    else:
         slope = -problem.gradient(lin, problem.losses(loss, lin.value).cotangent)
-        along = np.einsum("nd,nd->n", turned, slope)
-        directions = [np.where(along[:, None] < 0, -turned, turned), slope]
+        along = np.einsum("nd,nd->n", now.pulled, slope)
+        turned = np.where(along[:, None] < 0, -now.pulled, now.pulled)
+        etas = [farthest(problem, direction) for direction in (turned, slope)]
         spent += BACKWARD
-    starts = np.stack([_extreme(problem, direction) for direction in directions])
-    promised = None
-    if problem.goal.own_answer and loss == "squared_error":
-        # With v = J^T u, norm_2(J eta) >= |u.J eta| / norm_2(u) = |v.eta| / norm_2(u).
-        along = np.einsum("nd,cnd->cn", turned, starts - problem.x, dtype=np.float64)
-        length = np.maximum(row_norms(image, 2.0), TINY)
-        promised = (np.abs(along).max(axis=0) / length) ** 2
+    starts = np.stack([_inside(problem, eta) for eta in etas])
     return climb(problem, starts, loss=loss, units=units, spent=spent, linear=promised)
 
 
-def _turned(problem: Problem, lin: Linearization, turns: int) -> tuple[Array, Array]:
-    """v = J^T u (n, d) and u (n, K), u a power of J J^T times J r for a random r."""
+def _both_maxima(problem: Problem, now: Seen, older: Seen) -> tuple[list[Array], Array]:
+    """Two eta (n, d), and the larger (n,) of what norm_2(J eta)^2 is there, at least."""
+    factor = orthonormal(now, older)[1]
+    level, nowhere = np.zeros(factor.shape[:2], factor.dtype), np.zeros_like(problem.x)
+    found = [
+        ascend(problem, level, factor, nowhere, farthest(problem, sign * now.pulled))
+        for sign in (1, -1)
+    ]
+    return [eta for eta, _ in found], np.maximum(found[0][1], found[1][1])
+
+
+def _turned(problem: Problem, lin: Linearization, turns: int) -> tuple[Seen, Seen]:
+    """u and J^T u at x for the last two of u = J r, J J^T J r, ... with a random r."""
     products = Products.at(problem.oracle, lin, problem.free)
     turned = sampling.random_on_sphere(
         problem.keys, START, np.ones(len(problem)), 2.0, problem.x.shape[1], problem.x.dtype
     )
+    seen = []
     for _ in range(turns):
         image = products.push(turned)
         image /= np.maximum(row_norms(image, math.inf), TINY)[:, None].astype(image.dtype)
         turned = products.pull(image)
-    return turned, image
-
-
-def _extreme(problem: Problem, direction: Array) -> Array:
-    """The point of ball and box farthest along a direction (n, d)."""
-    box = problem.box
-    eta = steps.lmo_ball_box(
-        -np.ascontiguousarray(direction), problem.x, problem.eps, problem.norm, box.lo, box.hi
-    )
-    return exact.finish(problem.x, problem.x + eta, problem.eps, problem.norm, box.lo, box.hi)
+        seen.append(Seen(image, turned))
+    return seen[-1], seen[-2:][0]

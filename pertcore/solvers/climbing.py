@@ -2,9 +2,11 @@
 
 Balda et al. leave it as future work. With e = f(x + eta) - y, (11) at the present point asks for
 max norm_2(e + J (eta' - eta))^2 over ball and box. The full step to the maximiser of its linear
-term never loses for linear f; here it is taken on (11) restricted to the last two residuals, for
-which J^T e is known, so that it converges faster at the same cost. Where f is far from linear the
-full step fails: then the step is halved, and leads along the gradient from the best point.
+term never loses for linear f; here it is taken on (11) restricted to two residuals for which J^T e
+is known, the present one and the one before, or, as long as there are two starts, the last of the
+other start: it converges faster, and into fewer poor maxima, at the same cost. Where f is far from
+linear the full step fails: then the step is halved, and leads along the gradient from the best
+point.
 """
 
 from __future__ import annotations
@@ -20,13 +22,17 @@ from pertcore.closed_form import exact, steps
 from pertcore.oracle import Array, Linearization
 from pertcore.result import Status
 from pertcore.solvers.problem import Problem, dead
+from pertcore.solvers.restricted import (
+    PARALLEL,
+    PARALLEL_LABELLED,
+    Seen,
+    ascend,
+    farthest,
+    orthonormal,
+)
 
 Loss = str | Callable[..., Any]
 
-# Steps of the convex-concave procedure on the restricted problem, which needs no model.
-INNER = 10
-# Two residuals closer than this (as 1 - cosine^2) span one direction.
-PARALLEL = 1e-3
 # What a forward run and a backward run cost, in units.
 FORWARD = BACKWARD = 0.5
 # A step that does not rise is tried again at this share of its length, from the best point.
@@ -36,32 +42,19 @@ PATIENCE, HELD = 1, 0.5
 
 
 @dataclass
-class _Seen:
-    """Residual e (n, K), for other losses the direction in which they fall, and J^T e (n, d)."""
-
-    residual: Array
-    pulled: Array
-
-    def take(self, rows: Array) -> _Seen:
-        return _Seen(self.residual[rows], self.pulled[rows])
-
-    def put(self, rows: Array, other: _Seen) -> None:
-        self.residual[rows], self.pulled[rows] = other.residual, other.pulled
-
-
-@dataclass
 class _Climb:
     """n samples on their way: where they are, the best point of each, and who is done.
 
-    now, older: what was seen here and at the point before, where `known`; size: the share of eps
-    that a step takes; patience: full steps that need not rise.
+    now: the residual here, for other losses the direction in which they fall, and J^T of it;
+    older: the same, where `known`, at the point before or where the other start is; size: the
+    share of eps that a step takes; patience: full steps that need not rise.
     """
 
     problem: Problem
     loss: Loss
     points: Array
-    now: _Seen
-    older: _Seen
+    now: Seen
+    older: Seen
     known: Array
     size: Array
     patience: Array
@@ -87,7 +80,7 @@ class _Best:
 
     points: Array
     value: Array
-    seen: _Seen
+    seen: Seen
 
     def take(self, rows: Array) -> _Best:
         return _Best(self.points[rows], self.value[rows], self.seen.take(rows))
@@ -133,20 +126,22 @@ def _begun(
     going = np.tile(trusted, count)
     going[rank.argmin(axis=0) * n + np.arange(n)] = True
     moving = np.flatnonzero(going)
-    seen = _Seen(np.zeros_like(rows.cotangent), np.zeros_like(points))
+    seen = Seen(np.zeros_like(rows.cotangent), np.zeros_like(points))
     part = wide if len(moving) == len(points) else wide.take(moving)
     seen.put(moving, _seen(part, _narrowed(wide, lin, moving), rows.cotangent[moving]))
     state = _Climb(
-        wide, loss, points, seen, _Seen(*map(np.zeros_like, (seen.residual, points))),
+        wide, loss, points, seen, Seen(*map(np.zeros_like, (seen.direction, points))),
         np.zeros(len(points), bool), np.ones(len(points)),
         np.where(np.tile(trusted, count), PATIENCE, 0), units,
         spent / count + FORWARD + BACKWARD * going,
         ~going | wide.goal.reached(rows, lin.value) | _stuck(seen),
         _Best(points.copy(), value.copy(), seen.take(np.arange(len(points)))),
     )  # fmt: skip
-    stepping = np.flatnonzero(np.tile(trusted, count) & ~state.done)
-    if count > 1 and len(stepping):
-        _advance(state, stepping)
+    for start in range(count if count > 1 else 0):
+        rows = start * n + np.flatnonzero(trusted & ~state.done[start * n : (start + 1) * n])
+        if len(rows):
+            _beside(state, rows, state.now.take((rows + n) % len(points)))
+            _advance(state, rows)
     return state
 
 
@@ -158,7 +153,15 @@ def _chosen(state: _Climb, problem: Problem) -> _Climb:
     total = state.spent.reshape(-1, n).sum(axis=0)
     narrow = state.take(reached, problem)
     narrow.spent = total
+    if len(state.points) > n:
+        _beside(narrow, np.arange(n), state.now.take((reached + n) % len(state.points)))
     return narrow
+
+
+def _beside(state: _Climb, rows: Array, other: Seen) -> None:
+    """The samples `rows` take what the other start saw last for their second direction."""
+    state.older.put(rows, other)
+    state.known[rows] = ~_stuck(other)
 
 
 def _advance(state: _Climb, rows: Array) -> None:
@@ -183,7 +186,7 @@ def _advance(state: _Climb, rows: Array) -> None:
         _move(state, rows[on], proposed[on], now, better[on])
 
 
-def _move(state: _Climb, rows: Array, points: Array, now: _Seen, better: Array) -> None:
+def _move(state: _Climb, rows: Array, points: Array, now: Seen, better: Array) -> None:
     state.spent[rows] += BACKWARD
     state.older.put(rows, state.now.take(rows))
     state.now.put(rows, now)
@@ -199,12 +202,12 @@ def _shorten(state: _Climb, rows: Array) -> None:
     state.now.put(rows, state.best.seen.take(rows))
 
 
-def _seen(problem: Problem, lin: Linearization, cotangent: Array) -> _Seen:
+def _seen(problem: Problem, lin: Linearization, cotangent: Array) -> Seen:
     residual = np.ascontiguousarray(cotangent / -2)
-    return _Seen(residual, problem.gradient(lin, residual))
+    return Seen(residual, problem.gradient(lin, residual))
 
 
-def _stuck(seen: _Seen) -> Array:
+def _stuck(seen: Seen) -> Array:
     """Whose gradient is zero or not finite, (n,) bool."""
     flat, broken = dead(seen.pulled)
     return flat | broken
@@ -213,9 +216,12 @@ def _stuck(seen: _Seen) -> Array:
 def _proposed(problem: Problem, state: _Climb, rows: Array) -> Array:
     """The next points (n, d): a full step of (11), or a shorter one along the gradient."""
     here, now, older = state.points[rows], state.now.take(rows), state.older.take(rows)
-    eta = _farthest(problem, now.pulled)
+    eta = farthest(problem, now.pulled)
     if _quadratic(state):
-        tried = _restricted(problem, here - problem.x, eta, now, older)
+        parallel = PARALLEL if problem.goal.own_answer else PARALLEL_LABELLED
+        basis, factor = orthonormal(now, older, parallel=parallel)
+        level = np.einsum("nak,nk->na", basis, now.direction)
+        tried = ascend(problem, level, factor, here - problem.x, eta)[0]
         eta = np.where(state.known[rows, None], tried, eta)
     box, eps, size = problem.box, problem.eps, state.size[rows]
     moved = exact.finish(problem.x, problem.x + eta, eps, problem.norm, box.lo, box.hi)
@@ -232,42 +238,6 @@ def _quadratic(state: _Climb) -> bool:
     """Whether the norm of one residual is what is raised, as (11) has it."""
     goal = state.problem.goal
     return state.loss == "squared_error" and not goal.targeted and goal.members is None
-
-
-def _farthest(problem: Problem, direction: Array) -> Array:
-    """argmax eta.direction over ball and box around x."""
-    box = problem.box
-    return steps.lmo_ball_box(-direction, problem.x, problem.eps, problem.norm, box.lo, box.hi)
-
-
-def _restricted(problem: Problem, here: Array, eta: Array, now: _Seen, older: _Seen) -> Array:
-    """Raises norm_2(Q^T (e + J (eta - here)))^2 from `eta` on, Q an orthonormal basis of the last
-    two residuals: Q^T J is a combination of the two pull-backs, and no model is asked."""
-    level, factor = _orthonormal(now, older)
-    for _ in range(INNER):
-        reached = level + np.einsum("nad,nd->na", factor, eta - here)
-        eta = _farthest(problem, np.einsum("nad,na->nd", factor, reached))
-    return eta
-
-
-def _orthonormal(now: _Seen, older: _Seen) -> tuple[Array, Array]:
-    """Q^T e (n, 2) and Q^T J (n, 2, d) by Gram-Schmidt; an older residual along the present one
-    counts for nothing."""
-    length = _lengths(now.residual)
-    first, pulled = now.residual / length, now.pulled / length
-    inside = np.einsum("nk,nk->n", first, older.residual)[:, None]
-    second, dragged = older.residual - inside * first, older.pulled - inside * pulled
-    left = _lengths(second)
-    share = left / _lengths(older.residual)
-    dragged = np.where(share**2 > PARALLEL, dragged / left, 0)
-    level = np.concatenate([length, np.zeros_like(length)], axis=1)
-    return level, np.stack([pulled, dragged], axis=1)
-
-
-def _lengths(rows: Array) -> Array:
-    square = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
-    tiny = np.finfo(rows.dtype).tiny
-    return np.maximum(np.sqrt(square), tiny)[:, None].astype(rows.dtype)
 
 
 def _narrowed(problem: Problem, lin: Linearization, chosen: Array) -> Linearization:
