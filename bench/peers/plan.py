@@ -1,0 +1,135 @@
+"""What is asked of whom: the sections of the comparison, each a function of the measurements."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from bench.peers.calling import ONNX, TORCH
+from bench.peers.measuring import Cell, Measurements
+
+LENET, WONG, COLT = "mnist_lenet5_cln", "mnist_wongkolter_0.1", "mnist_colt_0.1"
+RESNET, WONG_L2 = "cifar10_resnet20", "cifar10_wongkolter_l2_36px"
+# The models' own budgets, and for each a second one where many but not all samples fall.
+CELLS = (
+    Cell(WONG, math.inf, 0.1), Cell(WONG_L2, 2, 36 / 255), Cell(LENET, math.inf, 0.1),
+    Cell(COLT, math.inf, 0.1), Cell(RESNET, math.inf, 2 / 255), Cell(WONG, math.inf, 0.15),
+    Cell(COLT, math.inf, 0.15), Cell(LENET, 2, 1.0), Cell(COLT, 2, 1.0),
+    Cell(RESNET, math.inf, 0.5 / 255),
+)  # fmt: skip
+MODELS = (WONG, WONG_L2, LENET, COLT, RESNET)
+SAMPLES = {WONG: 200, WONG_L2: 100, LENET: 100, COLT: 100, RESNET: 50}
+# AutoAttack takes up to 10000 passes a sample: its samples come in parts, as many as time allows.
+PART, PARTS = {WONG: 50, WONG_L2: 50, LENET: 50, COLT: 50, RESNET: 25}, 4
+PGD_STEPS, RELATIVE = 40, 2.5
+SPEED_IMAGES, DEEPFOOL_IMAGES, ROUNDS = 512, 64, 3
+SHAPES = ((512, 784), (512, 3072), (16, 150528))
+
+# (library, attack, options)
+Contestant = tuple[str, str, dict[str, Any]]
+
+
+def autoattack(m: Measurements) -> None:
+    """Part after part of the samples, so that every cell has some when the time is up."""
+    for part in range(PARTS):
+        for cell in CELLS:
+            for library, attack in (
+                (ONNX, "portfolio"), ("torchattacks", "autoattack"), (TORCH, "portfolio"),
+            ):  # fmt: skip
+                m.measure(
+                    "autoattack", cell, library, attack, samples=PART[cell.model], part=part
+                )
+    m.measure(
+        "autoattack", CELLS[0], "torchattacks", "autoattack as shipped",
+        samples=PART[CELLS[0].model],
+    )  # fmt: skip
+
+
+def pgd(m: Measurements) -> None:
+    """PGD-40 beside apgd and alg1 of 40 steps; then PGD with as many passes as the portfolio."""
+    for cell in CELLS:
+        count = SAMPLES[cell.model]
+        for library, attack, options in [*_ours_at(PGD_STEPS), *_peers_at(cell, PGD_STEPS)]:
+            m.measure("pgd", cell, library, attack, samples=count, **options)
+        spent = m.measure("pgd", cell, ONNX, "portfolio", samples=count)["passes"]
+        for library, attack, options in _peers_at(cell, max(1, int(spent) // 2))[:4]:
+            if attack == "pgd":
+                m.measure("pgd at length", cell, library, attack, samples=count, **options)
+
+
+def _ours_at(steps: int) -> list[Contestant]:
+    return [
+        (ONNX, "pgd", {"steps": steps, "rel_step_size": RELATIVE}),
+        (ONNX, "apgd", {"steps": steps}),
+        (ONNX, "alg1", {"steps": steps}),
+        (TORCH, "apgd", {"steps": steps}),
+    ]
+
+
+def _peers_at(cell: Cell, steps: int) -> list[Contestant]:
+    """Every PGD of the norm, the same step of RELATIVE eps / steps; then every Auto-PGD."""
+    step = {"steps": steps, "rel_step_size": RELATIVE}
+    names = ["Foolbox", "ART", "torchattacks", *(["adv-lib"] if math.isinf(cell.norm) else [])]
+    return [
+        *((name, "pgd", step) for name in names),
+        ("torchattacks", "apgd", {"steps": steps}),
+        ("adv-lib", "apgd", {"steps": steps, "loss": "dlr"}),
+    ]
+
+
+def minimum(m: Measurements) -> None:
+    for model in MODELS:
+        for norm in (2, math.inf):
+            cell = Cell(model, norm)
+            for library, attack, options in _smallest(norm):
+                m.measure("minimum", cell, library, attack, samples=SAMPLES[model], **options)
+
+
+def _smallest(norm: float) -> list[Contestant]:
+    """FMN and DDN of 100 steps, DeepFool of 50; FMN also with a first step of 10."""
+    hundred, fifty = {"steps": 100}, {"steps": 50}
+    found: list[Contestant] = [(ONNX, "fmn", hundred), (ONNX, "ddn", hundred)]
+    found += [(ONNX, "deepfool", fifty), (ONNX, "minnorm", fifty)]
+    for peer in ("Foolbox", "adv-lib"):
+        found += [(peer, "fmn", hundred), (peer, "fmn", hundred | {"max_stepsize": 10.0})]
+        found += [(peer, "deepfool", fifty)]
+    if norm == 2:
+        found += [("Foolbox", "ddn", hundred), ("adv-lib", "ddn", hundred)]
+        found += [("ART", "deepfool", fifty), ("torchattacks", "deepfool", fifty)]
+    return found
+
+
+def speed(m: Measurements) -> None:
+    for model in MODELS:
+        eps = next(cell.eps for cell in CELLS if cell.model == model and math.isinf(cell.norm))
+        step = {"steps": PGD_STEPS, "rel_step_size": RELATIVE}
+        names = (ONNX, TORCH, "Foolbox", "ART", "torchattacks", "adv-lib")
+        _in_turns(m, Cell(model, math.inf, eps), [(name, "pgd", step) for name in names],
+                  SPEED_IMAGES)  # fmt: skip
+        fifty = {"steps": 50}
+        _in_turns(m, Cell(model, 2), [
+            (ONNX, "deepfool", fifty | {"refine": 0}), (TORCH, "deepfool", fifty | {"refine": 0}),
+            (ONNX, "deepfool", fifty), (ONNX, "minnorm", fifty),
+            *((name, "deepfool", fifty) for name in ("Foolbox", "ART", "torchattacks", "adv-lib")),
+        ], DEEPFOOL_IMAGES)  # fmt: skip
+
+
+def _in_turns(m: Measurements, cell: Cell, who: Sequence[Contestant], count: int) -> None:
+    for turn in range(ROUNDS):
+        for library, attack, options in who if turn % 2 == 0 else reversed(who):
+            m.measure("speed", cell, library, attack, samples=count, repeat=turn, **options)
+
+
+def projection(m: Measurements) -> None:
+    for shape in SHAPES:
+        for library, name in (
+            (ONNX, "l1"), ("Foolbox", "l1"), ("adv-lib", "l1"), ("ART", "l1"), ("ART", "l1, second"),
+        ):  # fmt: skip
+            m.project(shape, library, name)
+
+
+SECTIONS: dict[str, Callable[[Measurements], None]] = {
+    "projection": projection, "speed": speed, "minimum": minimum, "pgd": pgd,
+    "autoattack": autoattack,
+}  # fmt: skip
