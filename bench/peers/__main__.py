@@ -1,6 +1,6 @@
 """pertcore beside its peers: the same models, data, budgets, steps, threads and seeds.
 
-Run `python -m bench.peers [--quick] [--only SECTION] [--again LIBRARY] [--threads N]`.
+Run `python -m bench.peers [--quick] [--only SECTION] [--model NAME] [--again LIBRARY]`.
 
 projection  the exact l1 projection, in turns
 speed       PGD-40 on 512 images and DeepFool, in turns
@@ -21,7 +21,7 @@ import argparse
 from bench.peers.calling import RUNNERS, Libraries
 from bench.peers.environments import WORK
 from bench.peers.measuring import Measurements, forget
-from bench.peers.plan import SECTIONS
+from bench.peers.plan import MODELS, SECTIONS
 
 QUICK = 16
 
@@ -32,6 +32,7 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help=f"at most {QUICK} samples")
     parser.add_argument("--only", choices=SECTIONS, help="one section")
+    parser.add_argument("--model", choices=MODELS, help="one model")
     parser.add_argument("--again", choices=RUNNERS, help="measure this library anew")
     parser.add_argument("--threads", type=int, default=1, help="threads of every library")
     arguments = parser.parse_args()
@@ -39,7 +40,7 @@ def main() -> None:
     if arguments.again:
         forget(file, arguments.again, arguments.only)
     with Libraries(arguments.threads) as libraries:
-        measured = Measurements(libraries, QUICK if arguments.quick else None, file)
+        measured = Measurements(libraries, QUICK if arguments.quick else None, arguments.model, file)
         for name, section in SECTIONS.items():
             if arguments.only in (None, name):
                 section(measured)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -58,19 +59,21 @@ def built(environment: Environment) -> Path:
     """The environment's interpreter; builds it where it is absent or was asked for otherwise."""
     folder = environment.python.parents[1]
     said, wanted = folder / "built", "\n".join((*environment.needed, *environment.bare))
-    if said.exists() and said.read_text() == wanted:
-        return environment.python
-    print(f"building {folder.relative_to(ROOT)}", file=sys.stderr, flush=True)
-    venv.create(folder, with_pip=True, clear=True)
-    _install(environment, "--constraint", str(ROOT / "constraints.txt"), *environment.needed)
-    _install(environment, "--no-deps", *environment.bare)
-    said.write_text(wanted)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another run may be building it
+        if not said.exists() or said.read_text() != wanted:
+            print(f"building {folder.relative_to(ROOT)}", file=sys.stderr, flush=True)
+            venv.create(folder, with_pip=True, clear=True)
+            _install(environment, "--constraint", "constraints.txt", *environment.needed)
+            _install(environment, "--no-deps", *environment.bare)
+            said.write_text(wanted)
     return environment.python
 
 
 def _install(environment: Environment, *what: str) -> None:
     call = [environment.python, "-m", "pip", "install", "--quiet", "--no-warn-script-location"]
-    subprocess.run([*call, "--disable-pip-version-check", *what], check=True, env=_environ())
+    subprocess.run([*call, "--disable-pip-version-check", *what], check=True, env=_environ(), cwd=ROOT)
 
 
 def _environ() -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,14 @@ class Cell:
 
 @dataclass
 class Measurements:
-    """Figures by what was asked, from the file they were kept in; asks only for what is missing."""
+    """Figures by what was asked, from the file they were kept in; asks only for what is missing.
+
+    `most` bounds the samples of every request; `model` leaves out the cells of the others.
+    """
 
     libraries: Libraries
     most: int | None = None
+    model: str | None = None
     file: Path = WORK / "measured.jsonl"
     held: dict[str, dict[str, Any]] = field(default_factory=dict)
     given: dict[tuple[str, int, int], Samples] = field(default_factory=dict)
@@ -60,6 +65,10 @@ class Measurements:
             warm = section == "speed" and repeat == 0
             self._keep(asked | self._attacked(cell, library, attack, options, count, part, warm))
         return self.held[_key(asked)]
+
+    def among(self, cells: Sequence[Cell]) -> list[Cell]:
+        """The cells of the model that is asked for, all where none is."""
+        return [cell for cell in cells if self.model in (None, cell.model)]
 
     def project(self, shape: tuple[int, int], library: str, name: str) -> dict[str, Any]:
         """The time of one l1 projection of standard normal rows, and how far from float64's."""
