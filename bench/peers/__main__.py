@@ -17,13 +17,18 @@ bench/results/peers.json and from there to docs/peers.md.
 from __future__ import annotations
 
 import argparse
+import json
 
+from bench.machine import machine_facts
 from bench.peers.calling import RUNNERS, Libraries
-from bench.peers.environments import WORK
+from bench.peers.environments import ENVIRONMENTS, ROOT, WORK
 from bench.peers.measuring import Measurements, forget
 from bench.peers.plan import MODELS, SECTIONS
+from bench.peers.report import page
 
 QUICK = 16
+JSON_FILE, PAGE = ROOT / "bench" / "results" / "peers.json", ROOT / "docs" / "peers.md"
+PEERS = [package for environment in ENVIRONMENTS for package in environment.bare]
 
 
 def main() -> None:
@@ -40,10 +45,24 @@ def main() -> None:
     if arguments.again:
         forget(file, arguments.again, arguments.only)
     with Libraries(arguments.threads) as libraries:
-        measured = Measurements(libraries, QUICK if arguments.quick else None, arguments.model, file)
+        measured = Measurements(
+            libraries, QUICK if arguments.quick else None, arguments.model, file
+        )
         for name, section in SECTIONS.items():
             if arguments.only in (None, name):
                 section(measured)
+    publish(arguments.threads, measured, quick=arguments.quick)
+
+
+def publish(threads: int, measured: Measurements, *, quick: bool) -> None:
+    """What is on disk for so many threads, as JSON and as the page made from it."""
+    rows = [row for row in measured.held.values() if row["threads"] == threads]
+    report = {"machine": machine_facts(), "threads": threads, "peers": PEERS, "rows": rows}
+    if quick:
+        print(page(report))
+        return
+    JSON_FILE.write_text(json.dumps(report, indent=1) + "\n")
+    PAGE.write_text(page(report))
 
 
 if __name__ == "__main__":

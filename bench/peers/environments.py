@@ -42,7 +42,12 @@ ENVIRONMENTS = (
     Environment(
         "others",
         (
-            *TORCH, "requests", "packaging", "scikit-learn", "six", "eagerpy>=0.30",
+            *TORCH,
+            "requests",
+            "packaging",
+            "scikit-learn",
+            "six",
+            "eagerpy>=0.30",
             "GitPython>=3.0.7",
         ),
         (
@@ -73,7 +78,9 @@ def built(environment: Environment) -> Path:
 
 def _install(environment: Environment, *what: str) -> None:
     call = [environment.python, "-m", "pip", "install", "--quiet", "--no-warn-script-location"]
-    subprocess.run([*call, "--disable-pip-version-check", *what], check=True, env=_environ(), cwd=ROOT)
+    subprocess.run(
+        [*call, "--disable-pip-version-check", *what], check=True, env=_environ(), cwd=ROOT
+    )
 
 
 def _environ() -> dict[str, str]:

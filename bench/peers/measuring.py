@@ -151,8 +151,6 @@ def forget(file: Path, library: str, section: str | None) -> None:
         return
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     kept = [
-        row
-        for row in rows
-        if row["library"] != library or section not in (None, row["section"])
+        row for row in rows if row["library"] != library or section not in (None, row["section"])
     ]
     file.write_text("".join(json.dumps(row) + "\n" for row in kept))

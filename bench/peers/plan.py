@@ -41,9 +41,7 @@ def autoattack(m: Measurements) -> None:
             for library, attack in (
                 (ONNX, "portfolio"), ("torchattacks", "autoattack"), (TORCH, "portfolio"),
             ):  # fmt: skip
-                m.measure(
-                    "autoattack", cell, library, attack, samples=PART[cell.model], part=part
-                )
+                m.measure("autoattack", cell, library, attack, samples=PART[cell.model], part=part)
     for cell in m.among(CELLS[:1]):
         m.measure(
             "autoattack", cell, "torchattacks", "autoattack as shipped", samples=PART[cell.model]

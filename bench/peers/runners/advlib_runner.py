@@ -14,8 +14,8 @@ stand_in_for_torchvision()
 # adv-lib imports visdom to draw progress in a browser, which nobody asks for here.
 sys.modules["visdom"] = SimpleNamespace(Visdom=object)  # type: ignore[assignment]
 
-from adv_lib import attacks
-from adv_lib.utils.projections import l1_ball_euclidean_projection
+from adv_lib import attacks  # noqa: E402
+from adv_lib.utils.projections import l1_ball_euclidean_projection  # noqa: E402
 
 
 def pgd(task: Task, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -33,7 +33,7 @@ def apgd(task: Task, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 def fmn(task: Task, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     options = dict(task.options)
     if "max_stepsize" in options:
-        options["α_init"] = options.pop("max_stepsize")
+        options["\N{GREEK SMALL LETTER ALPHA}_init"] = options.pop("max_stepsize")
     return attacks.fmn(task.model, x, y, task.norm, **options)
 
 
