@@ -115,7 +115,7 @@ class Measurements:
         }  # fmt: skip
         answer = self.libraries.ask(library, request)
         with np.load(out) as held:
-            apart = np.abs(held["x_adv"] - _by_bisection(rows.astype(np.float64), radius))
+            apart = np.abs(held["x_adv"] - projected_by_bisection(rows.astype(np.float64), radius))
         return {**answer, "farthest from bisection": float(apart.max())}
 
     def _keep(self, row: dict[str, Any]) -> None:
@@ -127,7 +127,7 @@ class Measurements:
         print(json.dumps(shown), flush=True)
 
 
-def _by_bisection(rows: np.ndarray, radius: float) -> np.ndarray:
+def projected_by_bisection(rows: np.ndarray, radius: float) -> np.ndarray:
     """The projection on the l1 ball by its definition: soften by the tau that meets the radius."""
     low, high = np.zeros(len(rows)), np.abs(rows).max(axis=1)
     for _ in range(100):

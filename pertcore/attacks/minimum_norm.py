@@ -53,8 +53,9 @@ def fmn(
 ) -> tuple[Array, Array]:  # fmt: skip
     """Fast minimum-norm: descend the margin in a ball that follows the boundary (Pintor 2021).
 
-    Any p >= 1; each step is projected on ball and box together. The first step is as long as the
-    linear model's way to the boundary.
+    Any p >= 1; each step is the steepest that the box allows, of l_2 or for p = inf of l_inf, and
+    is projected on ball and box together. The first is as long as the linear model's way to the
+    boundary.
     """
     _check_classifier(problem)
     points, status = hunt(problem, into_ball, loss="margin", steps=steps, first=first)

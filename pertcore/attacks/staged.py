@@ -9,6 +9,7 @@ import numpy as np
 from pertcore.attacks.adaptive import apgd, apgd_t
 from pertcore.attacks.black_box import square
 from pertcore.attacks.gradient import alg1
+from pertcore.attacks.minimum_norm import fmn
 from pertcore.attacks.registry import register
 from pertcore.oracle import Array
 from pertcore.result import Stage, Status
@@ -27,12 +28,13 @@ Attempt = Callable[[Problem, Array], tuple[Array, Array]]
 def portfolio(
     problem: Problem, *, steps: int = 25, classes: int = 9
 ) -> tuple[Array, Array, tuple[Stage, ...]]:
-    """Algorithm 1, apgd, apgd-t, then square on whoever stands: the worst case of each sample.
+    """Algorithm 1, apgd, fmn, apgd-t, then square on whoever stands: the worst case of each sample.
 
     Algorithm 1 has ten steps; apgd with DLR goes on from its points for `steps`, then with the
-    margin and the cross-entropy from random points for 4 and 2 times as many, then towards each of
-    the `classes` best other classes for `steps`. The square attack has 8 `steps` runs: what it
-    alone fools shows a masked gradient.
+    margin and the cross-entropy from random points for 4 and 2 times as many. fmn has 4 `steps`
+    from x, and what it finds outside the ball is pulled back; apgd-t goes towards each of the
+    `classes` best other classes for `steps`. The square attack has 8 `steps` runs: what it alone
+    fools shows a masked gradient. An ensemble of models has no fmn.
     """
     race = _Race(problem)
     race.stage("alg1", lambda part, _at: alg1(part, None))
@@ -41,6 +43,8 @@ def portfolio(
     )
     race.stage("apgd-margin", lambda part, _at: apgd(part, loss="margin", steps=4 * steps))
     race.stage("apgd-ce", lambda part, _at: apgd(part, steps=2 * steps))
+    if problem.goal.members is None:
+        race.stage("fmn", lambda part, _at: fmn(part, None, steps=4 * steps))
     race.stage("apgd-t", lambda part, _at: apgd_t(part, steps=steps, classes=classes))
     race.stage("square", lambda part, _at: square(part, steps=QUERIES_PER_STEP * steps))
     return race.points, race.status, tuple(race.stages)
