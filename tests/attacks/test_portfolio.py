@@ -9,7 +9,7 @@ import pertcore as pc
 from pertcore.errors import PertcoreWarning
 from tests.attacks.models import network, samples
 
-STAGES = ["alg1", "apgd-dlr", "apgd-margin", "apgd-ce", "fmn", "apgd-t", "square"]
+STAGES = ["alg1", "apgd-dlr", "apgd-margin", "apgd-ce", "fmn", "apgd-blocks", "apgd-t", "square"]
 
 
 def masked(model):
