@@ -57,7 +57,7 @@ class Measurements:
         """
         count = samples if self.most is None else min(samples, self.most)
         asked = {
-            "section": section, "model": cell.model, "norm": str(cell.norm), "eps": cell.eps,
+            "section": section, "model": cell.model, "norm": f"{cell.norm:g}", "eps": cell.eps,
             "library": library, "attack": attack, "options": options, "samples": count,
             "part": part, "repeat": repeat, "threads": self.libraries.threads,
         }  # fmt: skip

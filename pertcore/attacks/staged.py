@@ -7,7 +7,6 @@ from collections.abc import Callable
 import numpy as np
 
 from pertcore.attacks.adaptive import apgd, apgd_t
-from pertcore.attacks.black_box import square
 from pertcore.attacks.gradient import alg1
 from pertcore.attacks.minimum_norm import fmn
 from pertcore.attacks.registry import register
@@ -17,11 +16,12 @@ from pertcore.result import Stage, Status
 from pertcore.solvers.descent import restarted, standing
 from pertcore.solvers.momentum import descend_adaptively
 from pertcore.solvers.problem import Problem
+from pertcore.solvers.squares import search_squares
 
 # Runs of the model that the black-box stage has for each step of the others.
-QUERIES_PER_STEP = 8
-# Starts at patterns of blocks; their sides go through all scales more than twice.
-BLOCK_STARTS = 12
+QUERIES_PER_STEP = 16
+# Starts at patterns of blocks; their sides go through all scales twice.
+BLOCK_STARTS = 10
 
 # (survivors, their best points so far) -> points and status.
 Attempt = Callable[[Problem, Array], tuple[Array, Array]]
@@ -35,10 +35,11 @@ def portfolio(
 
     Algorithm 1 has ten steps; apgd with DLR goes on from its points for `steps`, then with the
     margin and the cross-entropy from random points for 4 and 2 times as many. fmn has 2 `steps`
-    from x, and what it finds outside the ball is pulled back. apgd-blocks begins twelve times at
+    from x, and what it finds outside the ball is pulled back. apgd-blocks begins ten times at
     random signs that are equal within blocks (`starts.in_blocks`), for `steps` each; apgd-t goes
-    towards each of the `classes` best other classes for `steps`. The square attack has 8 `steps`
-    runs: what it alone fools shows a masked gradient. An ensemble of models has no fmn.
+    towards each of the `classes` best other classes for `steps`. The square attack has 16 `steps`
+    runs from the best points so far: what it alone fools shows a masked gradient. An ensemble of
+    models has no fmn.
     """
     race = _Race(problem)
     race.stage("alg1", lambda part, _at: alg1(part, None))
@@ -51,7 +52,11 @@ def portfolio(
         race.stage("fmn", lambda part, _at: fmn(part, None, steps=2 * steps))
     race.stage("apgd-blocks", lambda part, _at: _from_blocks(part, steps))
     race.stage("apgd-t", lambda part, _at: apgd_t(part, steps=steps, classes=classes))
-    race.stage("square", lambda part, _at: square(part, steps=QUERIES_PER_STEP * steps))
+    queries = QUERIES_PER_STEP * steps
+    race.stage(
+        "square",
+        lambda part, at: search_squares(part, loss="margin", queries=queries, draw=0, start=at),
+    )
     return race.points, race.status, tuple(race.stages)
 
 
