@@ -13,6 +13,9 @@ from bench.peers.calling import ONNX, TORCH
 Row = dict[str, Any]
 PEERS = ("Foolbox", "ART", "torchattacks", "adv-lib")
 
+# Ours that the speed of DeepFool is compared with: alone, and with its walk back.
+DEEPFOOLS = ("deepfool, refine=0", "deepfool")
+
 HEAD = """# Beside Foolbox, ART, torchattacks and adv-lib
 
 <!-- written by `python -m bench.peers` from bench/results/peers.json -->
@@ -199,13 +202,14 @@ def _speed(rows: list[Row], kind: str) -> str:
         for row in held:
             refined = row["options"].get("refine", "") == 0 and ", refine=0"
             times[row["library"], row["attack"] + (refined or "")].append(row)
-        base = _seconds(times[ONNX, "pgd" if kind == "pgd" else "deepfool, refine=0"])
+        bases = [times[ONNX, name] for name in (["pgd"] if kind == "pgd" else DEEPFOOLS)]
         for (library, attack), turns in times.items():
             took = _seconds(turns)
             lines.append([
                 *named(cell), library, attack, f"{turns[0]['success']:.1%}",
                 *([] if kind == "pgd" else [_norm(_median(turns[0]))]),
-                f"{turns[0]['passes']:.0f}", f"{took:.3g}", f"{took / base:.1f}",
+                f"{turns[0]['passes']:.0f}", f"{took:.3g}",
+                *(f"{took / _seconds(base):.1f}" for base in bases),
             ])  # fmt: skip
     if not lines:
         return ""
@@ -219,7 +223,8 @@ def _speed(rows: list[Row], kind: str) -> str:
         "crossing as the others do. Asked for: Foolbox 10 times\nand torchattacks 50 times as "
         "long.\n\n"
     )
-    return says + table([*head, "passes", "seconds", "times as long"], lines)
+    than = [""] if kind == "pgd" else [f" as `{name}`" for name in DEEPFOOLS]
+    return says + table([*head, "passes", "seconds", *(f"times as long{t}" for t in than)], lines)
 
 
 def _seconds(turns: list[Row]) -> float:
