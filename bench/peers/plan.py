@@ -20,6 +20,7 @@ CELLS = (
 )  # fmt: skip
 MODELS = (WONG, WONG_L2, LENET, COLT, RESNET)
 SAMPLES = {WONG: 100, WONG_L2: 100, LENET: 50, COLT: 50, RESNET: 30}
+LONG = 25
 # AutoAttack takes up to 10000 passes a sample: its samples come in parts, as many as time allows.
 PART, PARTS = {WONG: 50, WONG_L2: 50, LENET: 25, COLT: 25, RESNET: 15}, 4
 SPEED = (
@@ -54,18 +55,18 @@ def pgd(m: Measurements) -> None:
         count = SAMPLES[cell.model]
         for library, attack, options in [*_ours_at(PGD_STEPS), *_peers_at(cell, PGD_STEPS)]:
             m.measure("pgd", cell, library, attack, samples=count, **options)
-        spent = m.measure("pgd", cell, ONNX, "portfolio", samples=count)["passes"]
-        for library, attack, options in _peers_at(cell, max(1, int(spent) // 2))[:4]:
+        spent = m.measure("pgd at length", cell, ONNX, "portfolio", samples=LONG)["passes"]
+        for library, attack, options in _peers_at(cell, max(1, int(spent) // 2)):
             if attack == "pgd":
-                m.measure("pgd at length", cell, library, attack, samples=count, **options)
+                m.measure("pgd at length", cell, library, attack, samples=LONG, **options)
 
 
 def _ours_at(steps: int) -> list[Contestant]:
     return [
         (ONNX, "pgd", {"steps": steps, "rel_step_size": RELATIVE}),
         (ONNX, "apgd", {"steps": steps}),
+        (ONNX, "apgd", {"steps": steps, "loss": "dlr"}),
         (ONNX, "alg1", {"steps": steps}),
-        (TORCH, "apgd", {"steps": steps}),
     ]
 
 

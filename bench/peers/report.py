@@ -69,8 +69,12 @@ def named(cell: tuple[str, str, float | None]) -> list[str]:
     return [model, f"l{norm}", shown] if eps is not None else [model, f"l{norm}"]
 
 
-def of(rows: Iterable[Row], library: str, attack: str) -> list[Row]:
-    return [row for row in rows if (row["library"], row["attack"]) == (library, attack)]
+def of(rows: Iterable[Row], library: str, attack: str, loss: str | None = None) -> list[Row]:
+    wanted = library, attack, loss
+    return [
+        row for row in rows
+        if (row["library"], row["attack"], row["options"].get("loss")) == wanted
+    ]  # fmt: skip
 
 
 def _autoattack(rows: list[Row]) -> str:
@@ -111,11 +115,12 @@ def _pooled(rows: list[Row], name: str) -> float:
     return sum(row["samples"] * row[name] for row in rows) / max(_count(rows), 1)
 
 
-# heading -> library, attack
+# heading -> library, attack, loss where it was chosen
 FIXED = {
-    "`apgd`": (ONNX, "apgd"), "`pgd`": (ONNX, "pgd"), "`alg1`": (ONNX, "alg1"),
+    "`apgd`": (ONNX, "apgd"), "`apgd`, DLR": (ONNX, "apgd", "dlr"),
+    "`pgd`": (ONNX, "pgd"), "`alg1`": (ONNX, "alg1"),
     **{f"{peer} PGD": (peer, "pgd") for peer in PEERS},
-    "torchattacks APGD": ("torchattacks", "apgd"), "adv-lib APGD (DLR)": ("adv-lib", "apgd"),
+    "torchattacks APGD": ("torchattacks", "apgd"), "adv-lib APGD, DLR": ("adv-lib", "apgd", "dlr"),
 }  # fmt: skip
 
 
@@ -140,9 +145,8 @@ def _share(rows: list[Row]) -> str:
 
 def _at_length(rows: dict[str, list[Row]]) -> str:
     long = by_cell(rows["pgd at length"])
-    short = by_cell(rows["pgd"])
     lines = [
-        [*named(cell), _share(of(short[cell], ONNX, "portfolio")),
+        [*named(cell), held[0]["samples"], _share(of(held, ONNX, "portfolio")),
          *(_share(of(held, peer, "pgd")) for peer in PEERS)]
         for cell, held in long.items()
     ]  # fmt: skip
@@ -151,7 +155,9 @@ def _at_length(rows: dict[str, list[Row]]) -> str:
     return (
         "## Fixed budget, as many passes as the portfolio\n\nEach PGD has half as many steps as "
         "the portfolio took passes.\n\n"
-        + table(["model", "norm", "eps", "`portfolio`", *(f"{p} PGD" for p in PEERS)], lines)
+        + table(
+            ["model", "norm", "eps", "images", "`portfolio`", *(f"{p} PGD" for p in PEERS)], lines
+        )
     )
 
 
