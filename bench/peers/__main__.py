@@ -3,6 +3,7 @@
 Run `python -m bench.peers [--quick] [--only SECTION] [--model NAME] [--again LIBRARY]`.
 
 projection  the exact l1 projection, in turns
+profile     how much of PGD's time the model itself takes
 speed       PGD-40 on 512 images and DeepFool, in turns
 minimum     smallest perturbations: FMN, DDN, DeepFool
 pgd         fixed budgets at equal passes: apgd, alg1 and the portfolio beside every PGD
@@ -26,7 +27,7 @@ from bench.peers.measuring import Measurements, forget
 from bench.peers.plan import MODELS, SECTIONS
 from bench.peers.report import page
 
-QUICK = 16
+QUICK = 8
 JSON_FILE, PAGE = ROOT / "bench" / "results" / "peers.json", ROOT / "docs" / "peers.md"
 PEERS = [package for environment in ENVIRONMENTS for package in environment.bare]
 

@@ -62,7 +62,7 @@ class Measurements:
             "part": part, "repeat": repeat, "threads": self.libraries.threads,
         }  # fmt: skip
         if _key(asked) not in self.held:
-            warm = section == "speed" and repeat == 0
+            warm = section in ("speed", "profile") and repeat == 0
             self._keep(asked | self._attacked(cell, library, attack, options, count, part, warm))
         return self.held[_key(asked)]
 

@@ -29,6 +29,7 @@ SPEED = (
 )  # fmt: skip
 PGD_STEPS, RELATIVE = 40, 2.5
 SPEED_IMAGES, DEEPFOOL_IMAGES, ROUNDS = 512, 64, 3
+PROFILED = 128
 SHAPES = ((512, 784), (512, 3072), (16, 150528))
 
 # (library, attack, options)
@@ -37,7 +38,7 @@ Contestant = tuple[str, str, dict[str, Any]]
 
 def autoattack(m: Measurements) -> None:
     """Part after part of the samples, so that every cell has some when the time is up."""
-    for part in range(PARTS):
+    for part in range(PARTS if m.most is None else 1):
         for cell in m.among(CELLS):
             for library, attack in (
                 (ONNX, "portfolio"), ("torchattacks", "autoattack"), (TORCH, "portfolio"),
@@ -115,6 +116,14 @@ def speed(m: Measurements) -> None:
         ], DEEPFOOL_IMAGES)  # fmt: skip
 
 
+def profile(m: Measurements) -> None:
+    """How much of PGD-40's time the model itself takes."""
+    step = {"steps": PGD_STEPS, "rel_step_size": RELATIVE}
+    for cell in m.among(SPEED):
+        for library in (ONNX, TORCH):
+            m.measure("profile", cell, library, "pgd", samples=PROFILED, **step)
+
+
 def _in_turns(m: Measurements, cell: Cell, who: Sequence[Contestant], count: int) -> None:
     for turn in range(ROUNDS):
         for library, attack, options in who if turn % 2 == 0 else reversed(who):
@@ -132,6 +141,6 @@ def projection(m: Measurements) -> None:
 
 
 SECTIONS: dict[str, Callable[[Measurements], None]] = {
-    "projection": projection, "speed": speed, "minimum": minimum, "pgd": pgd,
+    "projection": projection, "profile": profile, "speed": speed, "minimum": minimum, "pgd": pgd,
     "autoattack": autoattack,
 }  # fmt: skip

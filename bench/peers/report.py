@@ -43,7 +43,7 @@ def page(report: dict[str, Any]) -> str:
     parts = [
         HEAD.format(threads=report["threads"], machine=machine), _autoattack(rows["autoattack"]),
         _pgd(rows["pgd"]), _at_length(rows), _minimum(rows["minimum"]),
-        _speed(rows["speed"], "pgd"), _speed(rows["speed"], "deepfool"),
+        _speed(rows["speed"], "pgd"), _profile(rows["profile"]), _speed(rows["speed"], "deepfool"),
         _projection(rows["projection"]), _inside(report["rows"]),
     ]  # fmt: skip
     return "\n".join(part for part in parts if part)
@@ -231,6 +231,22 @@ def _speed(rows: list[Row], kind: str) -> str:
     )
     than = [""] if kind == "pgd" else [f" as `{name}`" for name in DEEPFOOLS]
     return says + table([*head, "passes", "seconds", *(f"times as long{t}" for t in than)], lines)
+
+
+def _profile(rows: list[Row]) -> str:
+    if not rows:
+        return ""
+    lines = []
+    for row in rows:
+        took, inside = row["processor seconds"], row["model seconds"]
+        cell = named((row["model"], row["norm"], row["eps"]))
+        lines.append([*cell, row["library"], f"{took:.3g}", f"{inside / took:.0%}"])
+    return (
+        "Where that time goes, for 128 images: nearly all of it into the model's own forward and "
+        "backward runs, so that the\nratio is that of ONNX Runtime to PyTorch, times the passes "
+        "saved because fooled images leave the batch.\n\n"
+        + table(["model", "norm", "eps", "library", "seconds", "in the model"], lines)
+    )
 
 
 def _seconds(turns: list[Row]) -> float:

@@ -7,6 +7,7 @@ import math
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,8 +42,8 @@ class Task:
 Attack = Callable[[Task, torch.Tensor, torch.Tensor], torch.Tensor]
 # (rows (n, d), radius) -> the projections on the l1 ball
 Projection = Callable[[Rows, float], Any]
-# (request, x, y) -> x_adv, forward runs, backward runs
-Attempt = Callable[[dict[str, Any], Rows, Rows], tuple[Rows, int, int]]
+# (request, x, y) -> x_adv, and what adds up over batches: "forward" and "backward" runs
+Attempt = Callable[[dict[str, Any], Rows, Rows], tuple[Rows, dict[str, float]]]
 
 
 def serve(attempt: Attempt, projections: dict[str, Projection]) -> None:
@@ -63,7 +64,7 @@ def torch_attempt(attacks: dict[str, Attack]) -> Attempt:
     """Attacks of a PyTorch library as what `serve` calls; models are loaded once."""
     models: dict[str, Counted] = {}
 
-    def attempt(request: dict[str, Any], x: Rows, y: Rows) -> tuple[Rows, int, int]:
+    def attempt(request: dict[str, Any], x: Rows, y: Rows) -> tuple[Rows, dict[str, float]]:
         file = request["model"]
         if file not in models:
             models[file] = counted(Path(file))
@@ -74,8 +75,8 @@ def torch_attempt(attacks: dict[str, Attack]) -> Attempt:
         torch.manual_seed(request["seed"])
         np.random.seed(request["seed"])  # ART draws from the global generator
         found = attacks[request["attack"]](task, torch.from_numpy(x), torch.from_numpy(y))
-        runs = model.forward_runs - before[0], model.backward_runs - before[1]
-        return found.detach().numpy(), *runs
+        forward, backward = model.forward_runs - before[0], model.backward_runs - before[1]
+        return found.detach().numpy(), {"forward": forward, "backward": backward}
 
     return attempt
 
@@ -83,19 +84,19 @@ def torch_attempt(attacks: dict[str, Attack]) -> Attempt:
 def _attacked(attempt: Attempt, request: dict[str, Any]) -> dict[str, Any]:
     with np.load(request["points"]) as held:
         x, y = held["x"][: request["samples"]], held["y"][: request["samples"]]
-    parts, forward, backward = [], 0, 0
+    parts, total = [], Counter[str]()
     wall, processor = time.perf_counter(), time.process_time()
     for begin in range(0, len(x), request["batch"]):
         rows = slice(begin, begin + request["batch"])
-        part, ran, pulled = attempt(request, x[rows], y[rows])
+        part, spent = attempt(request, x[rows], y[rows])
         parts.append(part)
-        forward, backward = forward + ran, backward + pulled
+        total.update(spent)
     seconds = {
         "seconds": time.perf_counter() - wall,
         "processor seconds": time.process_time() - processor,
     }
     np.savez(request["out"], x_adv=np.concatenate(parts))
-    return {**seconds, "forward": forward, "backward": backward}
+    return {**seconds, **total}
 
 
 def _projected(project: Projection, request: dict[str, Any]) -> dict[str, Any]:
