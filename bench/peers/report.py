@@ -29,7 +29,8 @@ pass is a forward or a backward run of one sample, c cotangents count c; a wrapp
 module counts them, for pertcore from ONNX the oracle does. Seconds are processor time.
 
 `python -m bench.peers` does all of it again, `--quick` with few samples.
-Measured on: {machine}.
+Measured on: {machine}, with other work beside it (load {load:.0f}), which is why
+time is the processor's, and why ratios are to be read to one digit.
 """
 
 
@@ -41,7 +42,7 @@ def page(report: dict[str, Any]) -> str:
     facts = report["machine"]
     machine = f"{facts['processor']}, {facts['cores']} cores, {facts['system']}"
     parts = [
-        HEAD.format(threads=report["threads"], machine=machine), _autoattack(rows["autoattack"]),
+        HEAD.format(threads=report["threads"], machine=machine, load=facts["load_before"] or 0), _autoattack(rows["autoattack"]),
         _pgd(rows["pgd"]), _at_length(rows), _minimum(rows["minimum"]),
         _speed(rows["speed"], "pgd"), _profile(rows["profile"]), _speed(rows["speed"], "deepfool"),
         _projection(rows["projection"]), _inside(report["rows"]),

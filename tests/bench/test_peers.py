@@ -120,7 +120,7 @@ def test_what_is_on_disk_is_not_asked_for_again(tmp_path):
 
 
 def page(*rows):
-    facts = {"processor": "p", "cores": 2, "system": "s"}
+    facts = {"processor": "p", "cores": 2, "system": "s", "load_before": 1.0}
     return report.page({"machine": facts, "threads": 1, "rows": list(rows)})
 
 
@@ -151,3 +151,15 @@ def test_a_missing_data_folder_is_named(monkeypatch):
     monkeypatch.setattr(samples, "data_folder", lambda: None)
     with pytest.raises(SystemExit, match="PERTCORE_DATA"):
         samples.samples("mnist_lenet5_cln", 1)
+
+
+def test_what_is_published_can_be_read_again(tmp_path, monkeypatch):
+    from bench.peers import __main__ as command
+
+    monkeypatch.setattr(command, "JSON_FILE", tmp_path / "peers.json")
+    monkeypatch.setattr(command, "PAGE", tmp_path / "peers.md")
+    held = {"a": row("ART", "pgd", section="pgd"), "b": row("ART", "pgd", threads=2)}
+    command.publish(1, SimpleNamespace(held=held), quick=False)
+    report = json.loads((tmp_path / "peers.json").read_text())
+    assert report["rows"] == [held["a"]] and "foolbox==3.3.4" in report["peers"]
+    assert "ART PGD" in (tmp_path / "peers.md").read_text()
