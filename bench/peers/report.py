@@ -33,6 +33,12 @@ Measured on: {machine}, with other work beside it (load {load:.0f}), which is wh
 time is the processor's, and why ratios are to be read to one digit.
 """
 
+LEFT_OUT = """## Left out
+
+A curve over twenty budgets (pertcore has none yet), l1 and l0 attacks, C&W. FAB and square stand
+only inside AutoAttack.
+"""
+
 
 def page(report: dict[str, Any]) -> str:
     """The whole page, from what the JSON file holds."""
@@ -42,12 +48,13 @@ def page(report: dict[str, Any]) -> str:
     facts = report["machine"]
     machine = f"{facts['processor']}, {facts['cores']} cores, {facts['system']}"
     parts = [
-        HEAD.format(threads=report["threads"], machine=machine, load=facts["load_before"] or 0), _autoattack(rows["autoattack"]),
+        HEAD.format(threads=report["threads"], machine=machine, load=facts["load_before"] or 0),
+        _autoattack(rows["autoattack"]),
         _pgd(rows["pgd"]), _at_length(rows), _minimum(rows["minimum"]),
         _speed(rows["speed"], "pgd"), _profile(rows["profile"]), _speed(rows["speed"], "deepfool"),
         _projection(rows["projection"]), _inside(report["rows"]),
     ]  # fmt: skip
-    return "\n".join(part for part in parts if part)
+    return "\n".join(part for part in [*parts, LEFT_OUT] if part)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
