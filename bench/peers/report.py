@@ -88,10 +88,10 @@ def of(rows: Iterable[Row], library: str, attack: str, loss: str | None = None) 
 def _autoattack(rows: list[Row]) -> str:
     lines = []
     for cell, held in by_cell(rows).items():
-        theirs = of(held, "torchattacks", "autoattack")
-        parts = {row.get("part", 0) for row in theirs}
-        ours = [row for row in of(held, ONNX, "portfolio") if row.get("part", 0) in parts]
-        if not theirs or len(ours) != len(theirs):
+        theirs, ours = of(held, "torchattacks", "autoattack"), of(held, ONNX, "portfolio")
+        both = {row["part"] for row in theirs} & {row["part"] for row in ours}
+        theirs, ours = ([row for row in side if row["part"] in both] for side in (theirs, ours))
+        if not both:
             continue
         passes = [_pooled(side, "passes") for side in (ours, theirs)]
         clean = _count(ours) / sum(row["looked"] for row in ours)
