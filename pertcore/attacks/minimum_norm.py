@@ -27,9 +27,10 @@ def deepfool(
 
     Moosavi-Dezfooli et al. 2016; `classes` best other classes are compared in one batched
     pull-back. Then up to `refine` rounds walk back and over again to a nearer point (Croce and
-    Hein 2020); refine=0 ends where it first crosses, as DeepFool does. A step aims `overshoot`
-    past the boundary. With eps, a sample is done once it
-    is inside its ball, and what stays outside is pulled back to the ball and judged there.
+    Hein 2020), whose steps are drawn toward x from the beginning, where they cross at all;
+    refine=0 ends where it first crosses, as DeepFool does. A step aims `overshoot` past the
+    boundary. With eps, a sample is done once it is inside its ball, and what stays outside is
+    pulled back to the ball and judged there.
     """
     return _crossed(problem, first, nearest_wall(classes), steps, refine, overshoot)
 
@@ -53,8 +54,9 @@ def fmn(
 ) -> tuple[Array, Array]:  # fmt: skip
     """Fast minimum-norm: descend the margin in a ball that follows the boundary (Pintor 2021).
 
-    Any p >= 1; each step is projected on ball and box together. The first step is as long as the
-    linear model's way to the boundary.
+    Any p >= 1; each step is the steepest that the box allows, of l_2 or for p = inf of l_inf, and
+    is projected on ball and box together. The first is as long as the linear model's way to the
+    boundary.
     """
     _check_classifier(problem)
     points, status = hunt(problem, into_ball, loss="margin", steps=steps, first=first)
@@ -86,6 +88,17 @@ def _crossed(
     points, status = cross(
         problem, wall, steps_allowed=steps, overshoot=overshoot, bias=bias, first=first
     )
+    stuck = np.flatnonzero(np.isin(status, (Status.MAX_STEPS, Status.INFEASIBLE)))
+    if refine and len(stuck):
+        # Steps drawn toward x end nearer, but may not end at all.
+        points[stuck], status[stuck] = cross(
+            problem.take(stuck),
+            wall,
+            steps_allowed=steps,
+            overshoot=overshoot,
+            bias=0.0,
+            first=None,
+        )
     over = np.flatnonzero(status == Status.OK)
     if refine and len(over):
         part = problem.take(over)

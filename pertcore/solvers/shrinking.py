@@ -103,7 +103,8 @@ def _look(
         ahead = lengths + _distance(problem, lin, rows.margin, gradient, loss)
     state.follow(front.rows[keep], fooled[keep], ahead[keep], rate)
     if at_x:
-        spread = max(0.0, 0.5 - 1 / problem.norm)
+        # As far as the ball reaches in the norm of the step, which is l_2 for finite p.
+        spread = 0.0 if math.isinf(problem.norm) else max(0.0, 0.5 - 1 / problem.norm)
         state.step[front.rows] = state.radius[front.rows] * problem.x.shape[1] ** spread
     front.compact(keep)
     return np.ascontiguousarray(gradient[keep])
@@ -133,10 +134,15 @@ def _distance(
 def into_ball(
     problem: Problem, points: Array, gradient: Array, step: Array, radius: Array
 ) -> Array:
-    """A step along -g / norm_2(g), projected on the ball and the box (Pintor et al. 2021)."""
-    moved = points + closed.dual_norm_step(gradient, step, 2.0)
-    box = problem.box
-    return project_ball_box(problem.x, moved, radius, problem.norm, box.lo, box.hi)
+    """The steepest l_2 step inside the box, for p = inf l_inf step, projected on ball and box.
+
+    Pintor et al. 2021 step along -g / norm_2(g) for every p and as if there were no box: entries
+    that cannot move use up the step, and for p = inf only the few largest of g move.
+    """
+    box, p = problem.box, problem.norm
+    order = p if math.isinf(p) else 2.0
+    ahead = closed.lmo_ball_box(gradient, points, step, order, box.lo, box.hi)
+    return project_ball_box(problem.x, points + ahead, radius, p, box.lo, box.hi)
 
 
 def onto_sphere(

@@ -65,18 +65,22 @@ def share_at(query: int, queries: int) -> float:
 
 
 def search_squares(
-    problem: Problem, *, loss: str | Callable[..., Any], queries: int, draw: int
-) -> tuple[Array, Array]:
+    problem: Problem, *, loss: str | Callable[..., Any], queries: int, draw: int,
+    start: Array | None = None,
+) -> tuple[Array, Array]:  # fmt: skip
     """The best points (n, d) of `queries` runs a sample, and status (n,); no derivative is asked.
 
     Andriushchenko et al. 2020: p = inf sets a square to eps times a sign a channel; p < inf moves
     the budget of one square into another with a peaked pattern (their Algorithm 3 with p for 2).
-    Kept where the loss falls. Every point asked is inside ball and box.
+    Kept where the loss falls. Every point asked is inside ball and box. `start` (n, d): points
+    inside both to begin at, in place of their stripes or tiles.
     """
     plane = Plane.of(problem.oracle.input_shape)
     propose = _signed_square if math.isinf(problem.norm) else _moved_budget
     begin = _stripes if math.isinf(problem.norm) else _tiles
-    front = Front.start(problem, _inside(problem, plane, begin(problem, plane, draw)))
+    if start is None:
+        start = _inside(problem, plane, begin(problem, plane, draw))
+    front = Front.start(problem, start)
     front.moved[:] = True
     best = np.full(len(problem), np.inf)
     for query in range(queries):

@@ -94,3 +94,22 @@ def test_a_flat_model_ends_as_zero_gradient():
     with pytest.warns(pc.errors.PertcoreWarning, match="exactly zero"):
         result = pc.attack(model, x, y=np.zeros(3, int), attack="fmn")
     assert (result.status == pc.Status.ZERO_GRADIENT)[1:].all() and not math.isnan(result.norms[1])
+
+
+@pytest.mark.parametrize(("norm", "ratio"), [(2, 1.15), (np.inf, 1.001)])
+def test_fmn_spends_no_step_on_entries_that_the_box_holds(norm, ratio):
+    rng = np.random.default_rng(7)
+    g = rng.normal(size=200)
+    g[:20] *= 0.05
+    x = np.where(g > 0, 0.0, 1.0)  # whither the gradient points, nothing can move
+    x[:20], x[20:30] = 0.5, np.where(g[20:30] > 0, 0.02, 0.98)
+    model = pc.from_matrix(
+        np.stack([g, np.zeros(200)]), np.array([0.15 - x @ g, 0.0]), dtype=np.float64
+    )
+    x = x[None].repeat(3, axis=0)
+    level = model(x)[:, 0]
+    eta, feasible = closed.hyperplane_step(g[None].repeat(3, 0), level, norm, x=x, lo=0.0, hi=1.0)
+    assert feasible.all()
+    result = pc.attack(model, x, np.zeros(3, int), attack="fmn", norm=norm, bounds=(0, 1))
+    assert result.success.all()
+    assert np.all(result.norms < ratio * np.linalg.norm(eta, norm, axis=1))

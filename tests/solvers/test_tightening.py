@@ -44,3 +44,14 @@ def test_a_budget_ends_the_refinement_early():
     bound = pc.attack(model, x, attack="deepfool", refine=20, eps=float(free.norms.max()) * 2)
     assert bound.success.sum() == free.success.sum()
     assert bound.calls.f < 0.5 * free.calls.f
+
+
+@pytest.mark.parametrize("norm", [2, np.inf])
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_whom_plain_deepfool_fools_the_refined_one_fools_too(norm, steps):
+    model, x = network(), samples(300)
+    settings = {"attack": "deepfool", "norm": norm, "bounds": (0, 1), "steps": steps}
+    plain, refined = (pc.attack(model, x, **settings, refine=refine) for refine in (0, 20))
+    assert not np.any(plain.success & ~refined.success)
+    if steps > 1:
+        assert np.median(refined.norms[plain.success]) <= np.median(plain.norms[plain.success])

@@ -1,0 +1,1 @@
+"""pertcore beside Foolbox, ART, torchattacks and adv-lib: `python -m bench.peers`."""

@@ -1,0 +1,1 @@
+"""One file a library; each runs in an environment of its own and knows nothing of pertcore."""

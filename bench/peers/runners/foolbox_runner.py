@@ -1,0 +1,49 @@
+"""Foolbox 3.3.4: PGD, FMN, DDN, DeepFool and its l1 projection."""
+
+from __future__ import annotations
+
+import eagerpy
+import foolbox
+import torch
+from foolbox.attacks import fast_minimum_norm
+
+from bench.peers.serving import Rows, Task, serve, torch_attempt
+
+
+def _run(task: Task, attack: foolbox.Attack, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    model = foolbox.PyTorchModel(task.model, bounds=(0, 1), device="cpu")
+    if task.eps is not None:
+        return attack(model, x, y, epsilons=task.eps)[1]
+    return attack(model, x, y, epsilons=None)[0]
+
+
+def pgd(task: Task, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    steps, relative = task.options["steps"], task.options["rel_step_size"]
+    kind = foolbox.attacks.LinfPGD if task.linf else foolbox.attacks.L2PGD
+    return _run(task, kind(steps=steps, rel_stepsize=relative / steps), x, y)
+
+
+def fmn(task: Task, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    kind = foolbox.attacks.LInfFMNAttack if task.linf else foolbox.attacks.L2FMNAttack
+    return _run(task, kind(**task.options), x, y)
+
+
+def ddn(task: Task, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return _run(task, foolbox.attacks.DDNAttack(**task.options), x, y)
+
+
+def deepfool(task: Task, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    kinds = foolbox.attacks.LinfDeepFoolAttack, foolbox.attacks.L2DeepFoolAttack
+    return _run(task, kinds[not task.linf](**task.options), x, y)
+
+
+def sorted_projection(rows: Rows, radius: float) -> Rows:
+    given = eagerpy.astensor(torch.from_numpy(rows))
+    radii = eagerpy.full(given, (len(rows),), radius)
+    return fast_minimum_norm.project_onto_l1_ball(given, radii).numpy()
+
+
+ATTACKS = {"pgd": pgd, "fmn": fmn, "ddn": ddn, "deepfool": deepfool}
+
+if __name__ == "__main__":
+    serve(torch_attempt(ATTACKS), {"l1": sorted_projection})
