@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pertcore.closed_form import sparse
 from pertcore.closed_form import steps as closed
 from pertcore.closed_form.norms import row_norms
 from pertcore.closed_form.projections import project_ball_box
@@ -20,6 +21,9 @@ from pertcore.solvers.problem import Front, Problem, leave_flat
 # Share by which a ball grows and shrinks, at the first step and at the last (Pintor et al. 2021);
 # the last step is this share of the first.
 FIRST_RATE, LAST_RATE, LAST_STEP = 0.05, 0.001, 0.01
+
+# The share that the earlier gradients keep in their average (p = 0).
+MEMORY = 0.75
 
 
 @dataclass
@@ -36,12 +40,17 @@ class Hunt:
         n = len(problem)
         return cls(np.zeros(n), np.array(problem.x), np.full(n, np.inf), np.zeros(n))
 
-    def follow(self, rows: Array, fooled: Array, ahead: Array, rate: float) -> None:
-        """New radii of the samples `rows`: `ahead` (m,) until a point is found, then by `rate`."""
+    def follow(self, rows: Array, fooled: Array, ahead: Array, rate: float, *, whole: bool) -> None:
+        """New radii of the samples `rows`: `ahead` (m,) until a point is found, then by `rate`.
+
+        `whole` radii are numbers >= 1, and change by 1 at least.
+        """
         found = np.isfinite(self.length[rows])
         held = self.radius[rows]
         grown = np.where(found, held * (1 + rate), ahead * (1 + rate))
         shrunk = np.minimum(held * (1 - rate), self.length[rows])
+        if whole:
+            shrunk, grown = np.maximum(np.floor(shrunk), 1), np.maximum(np.ceil(grown), 1)
         self.radius[rows] = np.where(fooled, shrunk, grown)
 
 
@@ -100,9 +109,10 @@ def _look(
     keep = leave_flat(front, gradient, ~broken & (lengths + ~fooled > 0))
     ahead = state.radius[front.rows]
     if at_x or loss == "margin":  # otherwise it costs a backward run
-        ahead = lengths + _distance(problem, lin, rows.margin, gradient, loss)
-    state.follow(front.rows[keep], fooled[keep], ahead[keep], rate)
-    if at_x:
+        ahead = lengths + _distance(front, lin, rows.margin, gradient, loss)
+    counting = problem.norm == 0
+    state.follow(front.rows[keep], fooled[keep], ahead[keep], rate, whole=counting)
+    if at_x and not counting:  # a corner of the box is no step of some length
         spread = max(0.0, 0.5 - 1 / problem.norm)
         state.step[front.rows] = state.radius[front.rows] * problem.x.shape[1] ** spread
     front.compact(keep)
@@ -118,10 +128,14 @@ def _note(front: Front, state: Hunt, fooled: Array) -> Array:
     return lengths
 
 
-def _distance(
-    problem: Problem, lin: Linearization, margin: Array, gradient: Array, loss: Any
-) -> Array:
-    """margin / norm_q(grad margin) (n,): how far the boundary of the linear model is."""
+def _distance(front: Front, lin: Linearization, margin: Array, gradient: Array, loss: Any) -> Array:
+    """margin / norm_q(grad margin) (n,): how far the boundary of the linear model is.
+
+    p = 0: how many features must go to the end of their range.
+    """
+    problem = front.problem
+    if problem.norm == 0:
+        return sparse.fewest(gradient, margin, front.points, problem.box.lo, problem.box.hi)
     if loss != "margin":
         cotangent = problem.losses("margin", lin.value).cotangent
         gradient = problem.gradient(lin, cotangent)
@@ -152,3 +166,22 @@ def onto_sphere(
     length = np.maximum(row_norms(delta, p), np.finfo(delta.dtype).tiny)
     delta *= (radius / length)[:, None].astype(delta.dtype)
     return np.clip(problem.x + delta, box.lo, box.hi).astype(delta.dtype, copy=False)
+
+
+def to_corners(whole: Problem) -> Move:
+    """The best corner of the box with `radius` changed features, for an average of the gradients.
+
+    One gradient alone jumps to and fro between corners; the average over the steps settles.
+    """
+    average = np.zeros((int(whole.index.max(initial=-1)) + 1, whole.x.shape[1]), whole.x.dtype)
+
+    def move(
+        problem: Problem, _points: Array, gradient: Array, _step: Array, radius: Array
+    ) -> Array:
+        unit = -closed.dual_norm_step(gradient, np.ones(len(problem)), 2.0)
+        mixed = MEMORY * average[problem.index] + (1 - MEMORY) * unit
+        average[problem.index] = mixed
+        box = problem.box
+        return sparse.few_corners(mixed, problem.x, radius, box.lo, box.hi)
+
+    return move
