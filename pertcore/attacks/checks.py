@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pertcore.attacks.slopes import check_slopes
 from pertcore.closed_form.norms import row_norms
 from pertcore.constraints import Ball, Box
 from pertcore.errors import InputError
@@ -15,32 +16,38 @@ from pertcore.solvers.problem import Goal
 
 PROBED = 8
 
+# How many of them are differentiated, too.
+SLOPES = 4
+
 # A standing sample is idle below this share of what ball and box allow.
 IDLE = 0.5
 
 
-def check_model(oracle: Oracle, x: Array, value: Array, goal: Goal) -> list[str]:
-    """Warnings from the clean pass (n, *out) and a run or two of at most eight samples.
+def check_model(oracle: Oracle, x: Array, value: Array, goal: Goal, *, slopes: bool) -> list[str]:
+    """Warnings from the clean pass (n, *out) and a few runs of at most eight samples.
 
+    `slopes`: whether the attack asks for gradients, so that those of some samples are looked at.
     Raises InputError for a model whose output ignores the input: nothing can be attacked there.
     """
     warnings = list(getattr(oracle, "notes", ()))
     few, seen = x[:PROBED], value[:PROBED]
     again = oracle(few)
     scale = float(np.max(np.abs(seen), initial=0)) + 1e-12
-    if np.all(np.isfinite(seen)) and float(np.max(np.abs(again - seen), initial=0)) > 1e-3 * scale:
-        warnings.append(
-            "the model gave another answer to the same input: it is random, or its derivative "
-            "graph differs from its forward pass; single runs are not to be trusted"
-        )
     if np.all(value == value[:1]):
         _refuse_constant(oracle, few, value[:1])
     if goal.task == "classification":
         scores = goal.scores(value)
         warnings += _saturated(scores.reshape(-1, scores.shape[-1]), goal.decision)
+    if np.all(np.isfinite(seen)) and float(np.max(np.abs(again - seen), initial=0)) > 1e-3 * scale:
+        return [
+            *warnings,
+            "random model: it gave another answer to the same input: it draws random numbers, or "
+            "its derivative graph differs from its forward pass; single runs are not to be trusted",
+        ]
     if "exact" not in oracle.capabilities:
-        warnings.append("derivatives are approximated: the attack may be weaker than it could be")
-    return warnings
+        return [*warnings, "approximated derivatives: the attack may be weaker than it could be"]
+    cheap = getattr(oracle, "prices", (1.0, 1.0))[1] == 1
+    return warnings + (check_slopes(oracle, few[:SLOPES]) if slopes and cheap else [])
 
 
 def _refuse_constant(oracle: Oracle, few: Array, answer: Array) -> None:
@@ -59,13 +66,13 @@ def _saturated(scores: Array, decision: float) -> list[str]:
     inside = bool(np.all((scores >= 0) & (scores <= 1)))
     if scores.shape[1] == 1 and inside and decision == 0:
         return [
-            "the single output lies in [0, 1] and looks like a probability: the class boundary is "
+            "probability output: the single output lies in [0, 1], and the class boundary is "
             "at decision=0 unless you say decision=0.5"
         ]
     if scores.shape[1] > 1 and inside and np.allclose(scores.sum(axis=1), 1, atol=1e-3):
         return [
-            "outputs sum to 1: softmax probabilities saturate and hide gradients; attack the "
-            "logits, or use loss='margin'"
+            "softmax outputs: they sum to 1, and probabilities saturate and hide gradients; attack "
+            "the logits, or use loss='margin'"
         ]
     return []
 
@@ -77,14 +84,14 @@ def check_statuses(status: Array) -> list[str]:
     warnings = []
     if counts[Status.ZERO_GRADIENT]:
         warnings.append(
-            f"the gradient was exactly zero for {counts[Status.ZERO_GRADIENT]} of {n} samples: "
+            f"zero gradient: exactly zero for {counts[Status.ZERO_GRADIENT]} of {n} samples: "
             "they may look robust only because the attack cannot see; try loss='margin', logits, "
             "restarts, or a dither"
         )
     if counts[Status.NONFINITE]:
         warnings.append(
-            f"the model or its gradient was NaN or infinite for {counts[Status.NONFINITE]} of {n} "
-            "samples: check the input scale"
+            "not finite: the model or its gradient was NaN or infinite for "
+            f"{counts[Status.NONFINITE]} of {n} samples: check the input scale"
         )
     return warnings
 

@@ -151,7 +151,7 @@ class _Run:
         lin = oracle.linearize(x) if self.row.at_x else None
         value = oracle(x) if lin is None else lin.value
         if begin == 0 and self.first_index == 0:
-            self.notes += check_model(oracle, x, value, goal)
+            self.notes += check_model(oracle, x, value, goal, slopes=not self.row.blind)
         y = given.y if given.y is None else given.y[begin:end]
         clean = clean_answer(value, y, goal)
         problem = self._problem(x, clean.y, begin)
