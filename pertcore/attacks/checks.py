@@ -16,17 +16,18 @@ from pertcore.solvers.problem import Goal
 
 PROBED = 8
 
-# How many of them are differentiated, too.
+# How many samples that stand have their gradients looked at.
 SLOPES = 4
+
+RANDOM = "random model"
 
 # A standing sample is idle below this share of what ball and box allow.
 IDLE = 0.5
 
 
-def check_model(oracle: Oracle, x: Array, value: Array, goal: Goal, *, slopes: bool) -> list[str]:
-    """Warnings from the clean pass (n, *out) and a few runs of at most eight samples.
+def check_model(oracle: Oracle, x: Array, value: Array, goal: Goal) -> list[str]:
+    """Warnings from the clean pass (n, *out) and a run or two of at most eight samples.
 
-    `slopes`: whether the attack asks for gradients, so that those of some samples are looked at.
     Raises InputError for a model whose output ignores the input: nothing can be attacked there.
     """
     warnings = list(getattr(oracle, "notes", ()))
@@ -39,15 +40,13 @@ def check_model(oracle: Oracle, x: Array, value: Array, goal: Goal, *, slopes: b
         scores = goal.scores(value)
         warnings += _saturated(scores.reshape(-1, scores.shape[-1]), goal.decision)
     if np.all(np.isfinite(seen)) and float(np.max(np.abs(again - seen), initial=0)) > 1e-3 * scale:
-        return [
-            *warnings,
-            "random model: it gave another answer to the same input: it draws random numbers, or "
+        warnings.append(
+            f"{RANDOM}: it gave another answer to the same input: it draws random numbers, or "
             "its derivative graph differs from its forward pass; single runs are not to be trusted",
-        ]
+        )
     if "exact" not in oracle.capabilities:
-        return [*warnings, "approximated derivatives: the attack may be weaker than it could be"]
-    cheap = getattr(oracle, "prices", (1.0, 1.0))[1] == 1
-    return warnings + (check_slopes(oracle, few[:SLOPES]) if slopes and cheap else [])
+        warnings.append("approximated derivatives: the attack may be weaker than it could be")
+    return warnings
 
 
 def _refuse_constant(oracle: Oracle, few: Array, answer: Array) -> None:
@@ -75,6 +74,20 @@ def _saturated(scores: Array, decision: float) -> list[str]:
             "the logits, or use loss='margin'"
         ]
     return []
+
+
+def check_standing(oracle: Oracle, x: Array, status: Array) -> list[str]:
+    """Warnings about the gradients at x (n, *in) of four samples, at most, that were not fooled.
+
+    Where everybody is fooled no gradient is in doubt, and nothing is spent. Left out, too, where
+    derivatives are not exact or J^T v is put together from many other products.
+    """
+    stands = (status == Status.MAX_STEPS) | (status == Status.NOT_ADVERSARIAL)
+    few = np.flatnonzero(stands)[:SLOPES]
+    cheap = getattr(oracle, "prices", (1.0, 1.0))[1] == 1
+    if not len(few) or not cheap or not {"exact", "vjp"} <= oracle.capabilities:
+        return []
+    return check_slopes(oracle, np.ascontiguousarray(x[few]))
 
 
 def check_statuses(status: Array) -> list[str]:

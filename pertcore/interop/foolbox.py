@@ -6,7 +6,12 @@ from typing import Any
 
 import eagerpy
 import numpy as np
-from foolbox.attacks.base import FixedEpsilonAttack, MinimizationAttack, get_criterion
+from foolbox.attacks.base import (
+    FixedEpsilonAttack,
+    MinimizationAttack,
+    get_criterion,
+    raise_if_kwargs,
+)
 from foolbox.criteria import Misclassification, TargetedMisclassification
 from foolbox.distances import LpDistance
 
@@ -97,8 +102,9 @@ class _Own:
 class FixedBudget(_Own, FixedEpsilonAttack):
     """An attack that is given its budget."""
 
-    def run(self, model: Any, inputs: Any, criterion: Any, *, epsilon: float) -> Any:
+    def run(self, model: Any, inputs: Any, criterion: Any, *, epsilon: float, **kwargs: Any) -> Any:
         """Points inside the ball of `epsilon` and the model's bounds."""
+        raise_if_kwargs(kwargs)
         return self.found(model, inputs, criterion, epsilon)
 
 
@@ -106,10 +112,11 @@ class SmallestNorm(_Own, MinimizationAttack):
     """An attack that looks for the smallest perturbation."""
 
     def run(
-        self, model: Any, inputs: Any, criterion: Any, *, early_stop: float | None = None
+        self, model: Any, inputs: Any, criterion: Any, *, early_stop: float | None = None,  # noqa: ARG002
+        **kwargs: Any,
     ) -> Any:  # fmt: skip
         """The nearest points found; `early_stop` is not used, so that one run serves every eps."""
-        del early_stop
+        raise_if_kwargs(kwargs)
         return self.found(model, inputs, criterion, None)
 
 

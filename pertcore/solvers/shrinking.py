@@ -40,7 +40,9 @@ class Hunt:
         n = len(problem)
         return cls(np.zeros(n), np.array(problem.x), np.full(n, np.inf), np.zeros(n))
 
-    def follow(self, rows: Array, fooled: Array, ahead: Array, rate: float, *, whole: bool) -> None:
+    def follow(
+        self, rows: Array, fooled: Array, ahead: Array, rate: float, *, whole: bool = False
+    ) -> None:
         """New radii of the samples `rows`: `ahead` (m,) until a point is found, then by `rate`.
 
         `whole` radii are numbers >= 1, and change by 1 at least.

@@ -94,7 +94,7 @@ def test_it_is_an_evasion_attack_like_others(art, classifier, x):
     assert np.array_equal(attack.generate(x, target), x)
 
 
-@pytest.mark.filterwarnings("ignore:model. 2 modules:pertcore.PertcoreWarning")
+@pytest.mark.filterwarnings("ignore:the module is in training mode:pertcore.PertcoreWarning")
 def test_training_with_it(art, classifier, x):
     trainer = importlib.import_module("art.defences.trainer").AdversarialTrainer
     optimizer = torch.optim.SGD(classifier.model.parameters(), lr=0.0)
