@@ -40,20 +40,24 @@ class Hunt:
         n = len(problem)
         return cls(np.zeros(n), np.array(problem.x), np.full(n, np.inf), np.zeros(n))
 
-    def follow(
-        self, rows: Array, fooled: Array, ahead: Array, rate: float, *, whole: bool = False
-    ) -> None:
-        """New radii of the samples `rows`: `ahead` (m,) until a point is found, then by `rate`.
-
-        `whole` radii are numbers >= 1, and change by 1 at least.
-        """
+    def follow(self, rows: Array, fooled: Array, ahead: Array, rate: float) -> None:
+        """New radii of the samples `rows`: `ahead` (m,) until a point is found, then by `rate`."""
         found = np.isfinite(self.length[rows])
         held = self.radius[rows]
         grown = np.where(found, held * (1 + rate), ahead * (1 + rate))
         shrunk = np.minimum(held * (1 - rate), self.length[rows])
-        if whole:
-            shrunk, grown = np.maximum(np.floor(shrunk), 1), np.maximum(np.ceil(grown), 1)
         self.radius[rows] = np.where(fooled, shrunk, grown)
+
+    def count(self, rows: Array, fooled: Array, needed: Array, rate: float) -> None:
+        """New radii of `rows` for p = 0: whole numbers from 1 up, that change by 1 at least.
+
+        Where fooled, what the linear model needs (m,) counts, if it is less, down to half.
+        """
+        held, length = self.radius[rows], self.length[rows]
+        shrunk = np.minimum(np.minimum(np.floor(held * (1 - rate)), length), needed)
+        kept = np.where(np.isfinite(length), np.floor(length / 2), 0)
+        radius = np.where(fooled, np.maximum(shrunk, kept), np.ceil(held * (1 + rate)))
+        self.radius[rows] = np.maximum(radius, 1)
 
 
 # (problem, points, gradient, step (m,), radius (m,)) -> points inside the box.
@@ -70,6 +74,7 @@ def hunt(
     norm_p(delta) + margin / norm_q(grad margin), for other losses than the margin at the first
     step only; after that the radius grows by a share where
     the point is not fooled and shrinks where it is. Shares and step lengths fall by a cosine.
+    p = 0: see `Hunt.count`.
     """
     front, state = Front.start(problem), Hunt.begin(problem)
     for t in range(steps):
@@ -109,12 +114,16 @@ def _look(
     broken = ~np.isfinite(rows.value)
     front.leave(broken, Status.NONFINITE)
     keep = leave_flat(front, gradient, ~broken & (lengths + ~fooled > 0))
+    if problem.norm == 0:
+        needed = _needed(front, rows.margin, gradient)
+        state.count(front.rows[keep], fooled[keep], needed[keep], rate)
+        front.compact(keep)
+        return np.ascontiguousarray(gradient[keep])
     ahead = state.radius[front.rows]
     if at_x or loss == "margin":  # otherwise it costs a backward run
-        ahead = lengths + _distance(front, lin, rows.margin, gradient, loss)
-    counting = problem.norm == 0
-    state.follow(front.rows[keep], fooled[keep], ahead[keep], rate, whole=counting)
-    if at_x and not counting:  # a corner of the box is no step of some length
+        ahead = lengths + _distance(problem, lin, rows.margin, gradient, loss)
+    state.follow(front.rows[keep], fooled[keep], ahead[keep], rate)
+    if at_x:
         spread = max(0.0, 0.5 - 1 / problem.norm)
         state.step[front.rows] = state.radius[front.rows] * problem.x.shape[1] ** spread
     front.compact(keep)
@@ -130,14 +139,18 @@ def _note(front: Front, state: Hunt, fooled: Array) -> Array:
     return lengths
 
 
-def _distance(front: Front, lin: Linearization, margin: Array, gradient: Array, loss: Any) -> Array:
-    """margin / norm_q(grad margin) (n,): how far the boundary of the linear model is.
-
-    p = 0: how many features must go to the end of their range.
-    """
+def _needed(front: Front, margin: Array, gradient: Array) -> Array:
+    """How many features of x (n,) must change by the linear model at the present points."""
     problem = front.problem
-    if problem.norm == 0:
-        return sparse.fewest(gradient, margin, front.points, problem.box.lo, problem.box.hi)
+    back = np.einsum("ij,ij->i", gradient, problem.x - front.points, dtype=np.float64)
+    level = np.maximum(margin + back, 0)
+    return sparse.fewest(gradient, level, problem.x, problem.box.lo, problem.box.hi)
+
+
+def _distance(
+    problem: Problem, lin: Linearization, margin: Array, gradient: Array, loss: Any
+) -> Array:
+    """margin / norm_q(grad margin) (n,): how far the boundary of the linear model is."""
     if loss != "margin":
         cotangent = problem.losses("margin", lin.value).cotangent
         gradient = problem.gradient(lin, cotangent)
