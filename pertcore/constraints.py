@@ -14,20 +14,21 @@ from pertcore.errors import InputError
 from pertcore.oracle import Array
 
 CHANNELS = (1, 3, 4)
-NAMES = {"inf": math.inf, "linf": math.inf, "l_inf": math.inf, "l1": 1.0, "l2": 2.0}
+NAMES = {"inf": math.inf, "linf": math.inf, "l_inf": math.inf}
 
 
-def parse_norm(norm: float | str) -> float:
+def parse_norm(norm: float | str, *, zero: bool = False) -> float:
     """Order p in [1, inf] of a norm given as 2, math.inf, "linf", "l2", "inf" or "1.5".
 
-    Raises InputError for anything else, and for p < 1, which is no norm.
+    With `zero` also 0, the number of entries that are not 0. Raises InputError for anything else,
+    and for p < 1, which is no norm.
     """
     text = str(norm).strip().lower()
     try:
         order = NAMES[text] if text in NAMES else float(text.removeprefix("l"))
     except ValueError:
         order = math.nan
-    if not order >= 1:
+    if not (order >= 1 or (zero and order == 0)):
         raise InputError(f"norm={norm!r}: allowed are 'linf', 'l2', 'l1' or a number p >= 1")
     return order
 

@@ -154,13 +154,14 @@ def assert_in_ball(
 ) -> None:
     """norm_p(x_adv - x) <= eps and lo <= x_adv <= hi, without any slack, judged in float64.
 
-    Both arrays (n, *sample) in the dtype they are stored in; eps scalar, text or (n,); bounds
+    norm = 0 counts the entries that differ. Both arrays (n, *sample) in the dtype they are stored
+    in; eps scalar, text or (n,); bounds
     (lo, hi) as the user gave them. A NaN is outside. Raises AssertionError with the sample, the
     excess and, for boxes, the coordinate.
     """
     _require(x.dtype == x_adv.dtype, f"x_adv is {x_adv.dtype}, x is {x.dtype}: one dtype expected")
     _require(x.shape == x_adv.shape, f"x_adv has shape {x_adv.shape}, x {x.shape}")
-    order, budget = parse_norm(norm), parse_eps(eps, len(x))
+    order, budget = parse_norm(norm, zero=True), parse_eps(eps, len(x))
     delta = np.abs(_rows(x_adv) - _rows(x))
     sizes = _norms(delta, order)
     bad = np.flatnonzero(~(sizes <= budget))
@@ -175,6 +176,8 @@ def assert_in_ball(
 
 
 def _norms(size: Array, order: float) -> Array:
+    if order == 0:
+        return np.where(np.isnan(size).any(axis=1), math.nan, np.count_nonzero(size, axis=1))
     if size.shape[1] == 0 or math.isinf(order):
         return size.max(axis=1, initial=0.0)
     largest = size.max(axis=1, keepdims=True)

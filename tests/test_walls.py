@@ -47,6 +47,7 @@ FLOORS = {
     "pertcore/cli/": EVERYTHING,
     "pertcore/data/": EVERYTHING,
     "pertcore/demo/": EVERYTHING,
+    "pertcore/interop/": EVERYTHING,
 }
 
 TABLES = {"typer", "rich", "click", "pyarrow", "matplotlib", "jinja2", "PIL"}
@@ -57,7 +58,10 @@ FOREIGN = {
     "adapters/onnx/": {"onnx", "onnxruntime", "google"},  # google.protobuf reads ONNX files
     "adapters/torch/": {"torch"},
     "adapters/jax.py": {"jax"},
+    "adapters/sklearn.py": {"skl2onnx"},
     "pertcore/cli/": TABLES,
+    "pertcore/interop/foolbox.py": {"foolbox", "eagerpy"},
+    "pertcore/interop/art.py": {"art"},
     "pertcore/evaluation/": TABLES,
     "pertcore/detection/": {"PIL"},
     "pertcore/data/": TABLES,
@@ -219,6 +223,7 @@ PLANTED = {
     "no torch": ("adapters/onnx/session.py", "import torch.nn"),
     "no jax": ("pertcore/arrays.py", "from jax import numpy"),
     "no cupy": ("kernels/compiled/steps.py", "import cupy"),
+    "foolbox in its file alone": ("pertcore/interop/__init__.py", "import foolbox"),
     "no typer in an attack": ("pertcore/attacks/run.py", "import typer"),
     "no sklearn in the demo": ("pertcore/demo/run.py", "from sklearn import datasets"),
     "no star import": ("tests/test_x.py", "from pertcore.errors import *"),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pertcore.attacks.slopes import check_slopes
 from pertcore.closed_form.norms import row_norms
 from pertcore.constraints import Ball, Box
 from pertcore.errors import InputError
@@ -14,6 +15,11 @@ from pertcore.result import Stage, Status
 from pertcore.solvers.problem import Goal
 
 PROBED = 8
+
+# How many samples that stand have their gradients looked at.
+SLOPES = 4
+
+RANDOM = "random model"
 
 # A standing sample is idle below this share of what ball and box allow.
 IDLE = 0.5
@@ -28,18 +34,18 @@ def check_model(oracle: Oracle, x: Array, value: Array, goal: Goal) -> list[str]
     few, seen = x[:PROBED], value[:PROBED]
     again = oracle(few)
     scale = float(np.max(np.abs(seen), initial=0)) + 1e-12
-    if np.all(np.isfinite(seen)) and float(np.max(np.abs(again - seen), initial=0)) > 1e-3 * scale:
-        warnings.append(
-            "the model gave another answer to the same input: it is random, or its derivative "
-            "graph differs from its forward pass; single runs are not to be trusted"
-        )
     if np.all(value == value[:1]):
         _refuse_constant(oracle, few, value[:1])
     if goal.task == "classification":
         scores = goal.scores(value)
         warnings += _saturated(scores.reshape(-1, scores.shape[-1]), goal.decision)
+    if np.all(np.isfinite(seen)) and float(np.max(np.abs(again - seen), initial=0)) > 1e-3 * scale:
+        warnings.append(
+            f"{RANDOM}: it gave another answer to the same input: it draws random numbers, or "
+            "its derivative graph differs from its forward pass; single runs are not to be trusted",
+        )
     if "exact" not in oracle.capabilities:
-        warnings.append("derivatives are approximated: the attack may be weaker than it could be")
+        warnings.append("approximated derivatives: the attack may be weaker than it could be")
     return warnings
 
 
@@ -59,15 +65,29 @@ def _saturated(scores: Array, decision: float) -> list[str]:
     inside = bool(np.all((scores >= 0) & (scores <= 1)))
     if scores.shape[1] == 1 and inside and decision == 0:
         return [
-            "the single output lies in [0, 1] and looks like a probability: the class boundary is "
+            "probability output: the single output lies in [0, 1], and the class boundary is "
             "at decision=0 unless you say decision=0.5"
         ]
     if scores.shape[1] > 1 and inside and np.allclose(scores.sum(axis=1), 1, atol=1e-3):
         return [
-            "outputs sum to 1: softmax probabilities saturate and hide gradients; attack the "
-            "logits, or use loss='margin'"
+            "softmax outputs: they sum to 1, and probabilities saturate and hide gradients; attack "
+            "the logits, or use loss='margin'"
         ]
     return []
+
+
+def check_standing(oracle: Oracle, x: Array, status: Array) -> list[str]:
+    """Warnings about the gradients at x (n, *in) of four samples, at most, that were not fooled.
+
+    Where everybody is fooled no gradient is in doubt, and nothing is spent. Left out, too, where
+    derivatives are not exact or J^T v is put together from many other products.
+    """
+    stands = (status == Status.MAX_STEPS) | (status == Status.NOT_ADVERSARIAL)
+    few = np.flatnonzero(stands)[:SLOPES]
+    cheap = getattr(oracle, "prices", (1.0, 1.0))[1] == 1
+    if not len(few) or not cheap or not {"exact", "vjp"} <= oracle.capabilities:
+        return []
+    return check_slopes(oracle, np.ascontiguousarray(x[few]))
 
 
 def check_statuses(status: Array) -> list[str]:
@@ -77,14 +97,14 @@ def check_statuses(status: Array) -> list[str]:
     warnings = []
     if counts[Status.ZERO_GRADIENT]:
         warnings.append(
-            f"the gradient was exactly zero for {counts[Status.ZERO_GRADIENT]} of {n} samples: "
+            f"zero gradient: exactly zero for {counts[Status.ZERO_GRADIENT]} of {n} samples: "
             "they may look robust only because the attack cannot see; try loss='margin', logits, "
             "restarts, or a dither"
         )
     if counts[Status.NONFINITE]:
         warnings.append(
-            f"the model or its gradient was NaN or infinite for {counts[Status.NONFINITE]} of {n} "
-            "samples: check the input scale"
+            "not finite: the model or its gradient was NaN or infinite for "
+            f"{counts[Status.NONFINITE]} of {n} samples: check the input scale"
         )
     return warnings
 

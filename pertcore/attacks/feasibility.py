@@ -27,10 +27,10 @@ def linear_estimate(oracle: Oracle, given: Given, batch_size: int | None = None)
     """The budgets below which min L + g.eta over norm_p(eta) <= eps stays positive (Balda et al.,
     Theorem 1), L the margin: a bound for the linear model, for the model itself an estimate.
 
-    Nothing is known, NaN, of a model without J^T v.
+    Nothing is known, NaN, of a model without J^T v and for p = 0, which has no dual norm.
     """
     n = len(given.x)
-    if "vjp" not in oracle.capabilities:
+    if "vjp" not in oracle.capabilities or given.ball.norm == 0:
         unknown = np.full(n, np.nan)
         return LinearEstimate(unknown, unknown, _sizes(given, slice(None)))
     step = batch_size or n

@@ -11,7 +11,7 @@ from pertcore.oracle import Array, Linearization
 from pertcore.result import Status
 from pertcore.solvers.crossing import BIAS, TIE, Wall, cross, margin_wall, nearest_wall
 from pertcore.solvers.problem import Problem
-from pertcore.solvers.shrinking import hunt, into_ball, onto_sphere
+from pertcore.solvers.shrinking import hunt, into_ball, onto_sphere, to_corners
 from pertcore.solvers.tightening import tighten
 
 # Rony et al. 2019: the radius changes by the same share at every step.
@@ -48,7 +48,7 @@ def minnorm(
     return _crossed(problem, first, margin_wall(tolerance), steps, refine, 0.0)
 
 
-@register("fmn", minimum_norm=True)
+@register("fmn", minimum_norm=True, counts=True)
 def fmn(
     problem: Problem, first: Linearization | None, *, steps: int = 100,
 ) -> tuple[Array, Array]:  # fmt: skip
@@ -56,10 +56,12 @@ def fmn(
 
     Any p >= 1; each step is the steepest that the box allows, of l_2 or for p = inf of l_inf, and
     is projected on ball and box together. The first is as long as the linear model's way to the
-    boundary.
+    boundary. p = 0 is the number of changed features: each step has the best corner of the box
+    within that number, for an average of the gradients.
     """
     _check_classifier(problem)
-    points, status = hunt(problem, into_ball, loss="margin", steps=steps, first=first)
+    move = into_ball if problem.norm else to_corners(problem)
+    points, status = hunt(problem, move, loss="margin", steps=steps, first=first)
     return _inside(problem, points), status
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from pertcore.arrays import as_numpy
 from pertcore.attacks.options import number, positive
-from pertcore.attacks.registry import Attack
+from pertcore.attacks.registry import ATTACKS, Attack
 from pertcore.closed_form.metrics import Metric, checked, mse
 from pertcore.constraints import (
     Ball,
@@ -63,7 +63,7 @@ def prepare(
     points = _checked_x(points, oracle, warnings)
     box = parse_bounds(bounds, oracle.input_shape, oracle.dtype)
     _check_inside(points, box, bounds)
-    ball = _ball(attack, eps, norm, len(points))
+    ball = _ball(attack, eps, norm, len(points), box)
     kind = _task(attack, task, oracle, y, loss, warnings)
     labels = _checked_y(y, oracle, len(points), kind, targeted)
     if bounds is None and len(oracle.input_shape) == 3:
@@ -107,8 +107,10 @@ def _check_oracle(attack: Attack, oracle: Any) -> None:
         )
 
 
-def _ball(attack: Attack, eps: Any, norm: Any, n: int) -> Ball:
-    order = parse_norm(norm)
+def _ball(attack: Attack, eps: Any, norm: Any, n: int, box: Box) -> Ball:
+    order = parse_norm(norm, zero=True)
+    if order == 0:
+        _check_counting(attack, norm, box)
     if attack.subset and not math.isinf(order):
         raise InputError(f"norm={norm!r}: subset attacks are for the linf norm")
     if eps is None and not attack.minimum_norm:
@@ -116,6 +118,20 @@ def _ball(attack: Attack, eps: Any, norm: Any, n: int) -> Ball:
     if eps is None:
         return Ball(order, np.full(n, math.inf))
     return Ball(order, parse_eps(eps if isinstance(eps, str) else as_numpy(eps, "eps")[0], n))
+
+
+def _check_counting(attack: Attack, norm: Any, box: Box) -> None:
+    if not attack.counts:
+        able = ", ".join(repr(name) for name, row in ATTACKS.items() if row.counts)
+        raise InputError(
+            f"norm={norm!r}: attack {attack.name!r} takes 'linf', 'l2', 'l1' or any p >= 1; 0, "
+            f"the number of changed features, is for {able}"
+        )
+    if not (np.all(np.isfinite(box.lo)) and np.all(np.isfinite(box.hi))):
+        raise InputError(
+            f"norm={norm!r} needs finite bounds=(lo, hi): a single feature that may go anywhere "
+            "can nearly always change the answer"
+        )
 
 
 def _partition(

@@ -31,7 +31,8 @@ class Attack:
     `minimum_norm`: eps may be left out. `subset`: works on a partition, with p = inf only.
     `blind`: asks for no derivative. `own_loss`: the loss of a recipe without an option for it.
     `regression`: without y the task is a regression, whatever the outputs look like. `aims`: it
-    can go for a target, not only away from y. `tangents`: asks for J u beside J^T v.
+    can go for a target, not only away from y. `tangents`: asks for J u beside J^T v. `counts`: also
+    takes norm = 0, the number of changed features.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Attack:
     regression: bool = False
     aims: bool = True
     tangents: bool = False
+    counts: bool = False
 
     def __call__(self, oracle: Oracle, x: Any, y: Any = None, **settings: Any) -> AttackResult:
         """The same as `pertcore.attack(oracle, x, y, attack=<this name>, ...)`."""

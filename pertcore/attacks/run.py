@@ -10,7 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from pertcore.attacks.checks import check_budget, check_model, check_stages, check_statuses
+from pertcore.attacks.checks import (
+    RANDOM,
+    check_budget,
+    check_model,
+    check_stages,
+    check_standing,
+    check_statuses,
+)
 from pertcore.attacks.options import whole
 from pertcore.attacks.prepare import Given, prepare
 from pertcore.attacks.registry import Attack, find
@@ -181,7 +188,11 @@ class _Run:
                 self.certificates.extend([extra] if isinstance(extra, Certificate) else [])
                 self.stages.extend(extra if isinstance(extra, tuple) else ())
         points[left_out] = problem.x[left_out]
-        return verify(oracle, points, status, clean, goal, given.metrics)
+        verified = verify(oracle, points, status, clean, goal, given.metrics)
+        drawn = any(note.startswith(RANDOM) for note in self.notes)
+        if begin == 0 and self.places.min() == 0 and not (self.row.blind or drawn):
+            self.notes += check_standing(oracle, x, verified.status)
+        return verified
 
     def _problem(self, x: Array, y: Array, begin: int) -> Problem:
         given, place = self.given, np.arange(len(x))

@@ -147,7 +147,9 @@ def attack(
         str | None, typer.Option(help=".npy, .npz:KEY, .csv, .txt, .parquet:COLUMN")
     ] = None,
     attack: Annotated[str, typer.Option(help="Name of the attack, listed below.")] = "alg1",
-    norm: Annotated[str, typer.Option(help="inf, 2, 1 or any p >= 1.")] = "inf",
+    norm: Annotated[
+        str, typer.Option(help="inf, 2, 1 or any p >= 1; fmn: 0, changed features.")
+    ] = "inf",
     eps: Annotated[str | None, typer.Option(help="Budget in the units of x, as 8/255.")] = None,
     bounds: Annotated[str | None, typer.Option(help="Box of valid inputs, as 0,1.")] = None,
     steps: Annotated[int | None, typer.Option(help="Steps of an iterative attack.")] = None,

@@ -29,7 +29,9 @@ def _budget(arguments: AttackArguments, problem: Problem) -> list[str]:
     box = arguments.box()
     if box is None or arguments.eps is None:
         return []
-    d, p = math.prod(problem.inputs.shape), parse_norm(arguments.norm)
+    d, p = math.prod(problem.inputs.shape), parse_norm(arguments.norm, zero=True)
+    if p == 0:  # a count of features, whatever the box
+        return []
     widest = (box[1] - box[0]) * (1.0 if math.isinf(p) else d ** (1 / p))
     if parse_number(arguments.eps, "--eps") <= widest:
         return []

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pertcore.closed_form.sparse import keep_few
 from pertcore.kernels.catalogue import kernel
 from pertcore.oracle import Array
 
@@ -20,14 +21,18 @@ def finish(
     """The point near z inside {norm_p(. - x) <= eps} and [lo, hi], exactly, in x's dtype.
 
     x, z (n, d) of one dtype with lo <= x <= hi; eps (n,) float64. For p = inf it is the clip of z
-    with both ends of the ball rounded toward x. For other p, z is clipped to the box and drawn
-    toward x, rounded to nearest, until the norm of float64(x_adv) - float64(x) is inside eps; a
-    relative 1e-9 is left, so that any order of summation agrees. Returns x_adv (n, d); `out` must
-    not overlap an input. NaN in x stays.
+    with both ends of the ball rounded toward x. For p = 0 the clip of z to the box keeps its
+    floor(eps) entries farthest from x. For other p, z is clipped to the box and drawn toward x,
+    rounded to nearest, until the norm of float64(x_adv) - float64(x) is inside eps; a relative 1e-9
+    is left, so that any order of summation agrees. Returns x_adv (n, d); `out` must not overlap an
+    input. NaN in x stays.
     """
     out = np.empty_like(x) if out is None else out
     lo, hi = limits(lo, hi, x.dtype)
-    if math.isinf(norm):
+    if norm == 0:
+        inside = np.clip(z, lo, hi).astype(x.dtype, copy=False)
+        out[...] = keep_few(x, inside, np.abs(inside - x), np.floor(eps))
+    elif math.isinf(norm):
         kernel("finish_inf")(x, z, eps, lo, hi, out)
     else:
         kernel("finish_p")(x, z, eps, norm, lo, hi, out)

@@ -13,12 +13,12 @@ SMALLEST, LARGEST = 1e-200, 1e200
 
 
 def row_norms(delta: Array, norm: float) -> Array:
-    """norm_p of each row of delta (n, d), float64 (n,), p in [1, inf].
+    """norm_p of each row of delta (n, d), float64 (n,), p in [1, inf] or 0.
 
     (sum |d_i|^p)^(1/p); where the sum of the powers leaves the safe range of float64 (p large, or
-    the scale), m (sum (|d_i| / m)^p)^(1/p) with m = max |d_i|. A row with a NaN gives NaN, else
-    one with an infinity gives infinity. A few rows at a time, so that no second (n, d) array is
-    held.
+    the scale), m (sum (|d_i| / m)^p)^(1/p) with m = max |d_i|. p = 0 counts the entries that are
+    not 0. A row with a NaN gives NaN, else, p > 0, one with an infinity gives infinity. A few rows
+    at a time, so that no second (n, d) array is held.
     """
     n, d = delta.shape
     found = np.zeros(n)
@@ -30,6 +30,8 @@ def row_norms(delta: Array, norm: float) -> Array:
 
 
 def _block(a: Array, p: float) -> Array:
+    if p == 0:
+        return np.where(np.isnan(a).any(axis=1), math.nan, np.count_nonzero(a, axis=1))
     if math.isinf(p):
         return np.asarray(a.max(axis=1))
     if p == 1:

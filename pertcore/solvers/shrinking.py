@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pertcore.closed_form import sparse
 from pertcore.closed_form import steps as closed
 from pertcore.closed_form.norms import row_norms
 from pertcore.closed_form.projections import project_ball_box
@@ -20,6 +21,9 @@ from pertcore.solvers.problem import Front, Problem, leave_flat
 # Share by which a ball grows and shrinks, at the first step and at the last (Pintor et al. 2021);
 # the last step is this share of the first.
 FIRST_RATE, LAST_RATE, LAST_STEP = 0.05, 0.001, 0.01
+
+# The share that the earlier gradients keep in their average (p = 0).
+MEMORY = 0.75
 
 
 @dataclass
@@ -44,6 +48,17 @@ class Hunt:
         shrunk = np.minimum(held * (1 - rate), self.length[rows])
         self.radius[rows] = np.where(fooled, shrunk, grown)
 
+    def count(self, rows: Array, fooled: Array, needed: Array, rate: float) -> None:
+        """New radii of `rows` for p = 0: whole numbers from 1 up, that change by 1 at least.
+
+        Where fooled, what the linear model needs (m,) counts, if it is less, down to half.
+        """
+        held, length = self.radius[rows], self.length[rows]
+        shrunk = np.minimum(np.minimum(np.floor(held * (1 - rate)), length), needed)
+        kept = np.where(np.isfinite(length), np.floor(length / 2), 0)
+        radius = np.where(fooled, np.maximum(shrunk, kept), np.ceil(held * (1 + rate)))
+        self.radius[rows] = np.maximum(radius, 1)
+
 
 # (problem, points, gradient, step (m,), radius (m,)) -> points inside the box.
 Move = Callable[[Problem, Array, Array, Array, Array], Array]
@@ -59,6 +74,7 @@ def hunt(
     norm_p(delta) + margin / norm_q(grad margin), for other losses than the margin at the first
     step only; after that the radius grows by a share where
     the point is not fooled and shrinks where it is. Shares and step lengths fall by a cosine.
+    p = 0: see `Hunt.count`.
     """
     front, state = Front.start(problem), Hunt.begin(problem)
     for t in range(steps):
@@ -98,6 +114,11 @@ def _look(
     broken = ~np.isfinite(rows.value)
     front.leave(broken, Status.NONFINITE)
     keep = leave_flat(front, gradient, ~broken & (lengths + ~fooled > 0))
+    if problem.norm == 0:
+        needed = _needed(front, rows.margin, gradient)
+        state.count(front.rows[keep], fooled[keep], needed[keep], rate)
+        front.compact(keep)
+        return np.ascontiguousarray(gradient[keep])
     ahead = state.radius[front.rows]
     if at_x or loss == "margin":  # otherwise it costs a backward run
         ahead = lengths + _distance(problem, lin, rows.margin, gradient, loss)
@@ -117,6 +138,14 @@ def _note(front: Front, state: Hunt, fooled: Array) -> Array:
     rows = front.rows[better]
     state.best[rows], state.length[rows] = front.points[better], lengths[better]
     return lengths
+
+
+def _needed(front: Front, margin: Array, gradient: Array) -> Array:
+    """How many features of x (n,) must change by the linear model at the present points."""
+    problem = front.problem
+    back = np.einsum("ij,ij->i", gradient, problem.x - front.points, dtype=np.float64)
+    level = np.maximum(margin + back, 0)
+    return sparse.fewest(gradient, level, problem.x, problem.box.lo, problem.box.hi)
 
 
 def _distance(
@@ -158,3 +187,22 @@ def onto_sphere(
     length = np.maximum(row_norms(delta, p), np.finfo(delta.dtype).tiny)
     delta *= (radius / length)[:, None].astype(delta.dtype)
     return np.clip(problem.x + delta, box.lo, box.hi).astype(delta.dtype, copy=False)
+
+
+def to_corners(whole: Problem) -> Move:
+    """The best corner of the box with `radius` changed features, for an average of the gradients.
+
+    One gradient alone jumps to and fro between corners; the average over the steps settles.
+    """
+    average = np.zeros((int(whole.index.max(initial=-1)) + 1, whole.x.shape[1]), whole.x.dtype)
+
+    def move(
+        problem: Problem, _points: Array, gradient: Array, _step: Array, radius: Array
+    ) -> Array:
+        unit = -closed.dual_norm_step(gradient, np.ones(len(problem)), 2.0)
+        mixed = MEMORY * average[problem.index] + (1 - MEMORY) * unit
+        average[problem.index] = mixed
+        box = problem.box
+        return sparse.few_corners(mixed, problem.x, radius, box.lo, box.hi)
+
+    return move

@@ -41,7 +41,7 @@ def call(name, task, order):
     settings = {"attack": name, "task": task, "bounds": (0, 1), "rng": 3}
     if row.subset:
         return {**settings, "norm": "inf", "eps": 0.2, "partition": "pixels"}
-    eps = {2: 0.3, "inf": 0.08}[order]
+    eps = {2: 0.3, "inf": 0.08, 0: None}[order]
     return {**settings, "norm": order, "eps": None if row.minimum_norm else eps}
 
 
@@ -79,6 +79,13 @@ def test_every_attack_finds_the_same(framework, name, task):
         assert found is None
         return
     assert np.mean(agreeing(found, file, task)) >= 0.99
+
+
+@others
+@pytest.mark.parametrize("name", [name for name, row in ATTACKS.items() if row.counts])
+def test_the_same_number_of_features_changes(framework, name):
+    file, found = (attacked(f, "relu", name, "classification", 0) for f in ("onnx", framework))
+    assert np.mean(agreeing(found, file, "classification")) >= 0.99
 
 
 @others

@@ -56,6 +56,22 @@ def test_tensors_go_in_and_come_out(oracle, kind):
     np.testing.assert_array_equal(x.detach().numpy(), plain.numpy())
 
 
+def test_float64_stays_float64_and_channels_last_stays_so():
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(
+        torch.nn.Conv2d(2, 4, 3), torch.nn.Flatten(), torch.nn.Linear(16, 3)
+    )
+    module = module.double().eval().to(memory_format=torch.channels_last)
+    x = images().double().to(memory_format=torch.channels_last)
+    oracle = pc.from_torch(module, input_shape=(2, 4, 4))
+    r = pc.attack(oracle, x, module(x).argmax(1), attack="pgd", eps=0.1, bounds=(0, 1))
+    assert r.x_adv.dtype == r.delta.dtype == torch.float64
+    assert r.x_adv.is_contiguous(memory_format=torch.channels_last)
+    assert (r.x_adv - x).abs().max() <= 0.1
+    assert torch.any(r.x_adv.float().double() != r.x_adv)  # no float32 on the way
+    assert np.array_equal(module(r.x_adv).argmax(1).numpy(), r.after)
+
+
 def test_masks_bounds_and_single_numbers_may_be_tensors(oracle):
     x = images()
     mask = torch.zeros(2, 4, 4, dtype=torch.bool)

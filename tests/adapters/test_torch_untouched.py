@@ -175,7 +175,7 @@ def test_a_random_model_shows_that_it_is_random():
     oracle = pc.from_torch(Noisy().eval(), input_shape=3)
     x = np.array([[1, 1, 1], [2, 2, 2]], np.float32)
     assert not np.array_equal(oracle(x), oracle(x))
-    with pytest.warns(pc.PertcoreWarning, match="it is random"):
+    with pytest.warns(pc.PertcoreWarning, match="random model"):
         pc.attack(oracle, x, eps=0.1, bounds=(0, 3), task="classification")
     assert torch.equal(torch.get_rng_state(), random)
 

@@ -120,3 +120,94 @@ def test_deterministic_and_random_report_progress():
 def test_a_named_loss_has_its_own_direction():
     with pytest.raises(InputError, match="callable"):
         pc.attack(network(), samples(), eps=0.1, goal="maximise")
+
+
+def made(f, vjp, d=12, k=3, dtype=np.float32):
+    return pc.from_function(
+        f, vjp=vjp, jvp=lambda x, u: np.zeros((len(x), k), dtype), input_shape=(d,),
+        output_shape=(k,), dtype=dtype,
+    )  # fmt: skip
+
+
+def warned(model, x, **settings):
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        result = pc.attack(model, x, eps=0.1, **settings)
+    texts = [str(w.message) for w in seen if issubclass(w.category, PertcoreWarning)]
+    assert set(texts) == set(result.warnings)
+    return [text.split(":")[0] for text in texts]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_an_honest_gradient_is_not_doubted(dtype, activation):
+    for scale in (1e-3, 1, 255):
+        x = samples(40, dtype=dtype) * dtype(scale)
+        inner = network(7, dtype=dtype, activation=activation)
+        assert warned(pc.normalized(inner, 0.0, scale), x) == []
+
+
+def test_a_stand_in_for_a_step_is_named():
+    inner, x = network(3), samples(40)
+
+    def stepped(points):
+        return inner(np.round(points * 4) / 4)
+
+    model = made(stepped, lambda p, v: inner.linearize(p).vjp(v), k=5)
+    assert "gradient disagrees" in warned(model, x)
+    assert "gradient disagrees" not in warned(model, x, attack="random")
+    opposite = made(inner, lambda p, v: -inner.linearize(p).vjp(v), k=5)
+    assert "gradient disagrees" in warned(opposite, x)
+
+
+def test_a_saturated_gradient_is_named():
+    inner, x = network(3), samples(40)
+
+    def soft(points):
+        z = 60 * inner(points)
+        e = np.exp(z - z.max(axis=1, keepdims=True))
+        return e / e.sum(axis=1, keepdims=True)
+
+    def back(points, v):
+        p = soft(points)
+        return inner.linearize(points).vjp(60 * p * (v - (p * v).sum(axis=1, keepdims=True)))
+
+    names = warned(made(soft, back, k=5), x)
+    assert {"vanishing gradient", "softmax outputs"} <= set(names)
+
+
+def test_a_random_model_is_named():
+    inner, rng = network(3), np.random.default_rng(0)
+    noisy = made(
+        lambda x: inner(x) + rng.normal(size=(len(x), 5)).astype(np.float32),
+        lambda p, v: inner.linearize(p).vjp(v), k=5,
+    )  # fmt: skip
+    assert "random model" in warned(noisy, samples(40))
+
+
+def test_a_probability_of_one_logit_is_named():
+    model = pc.from_network(
+        [np.ones((1, 12)), np.ones((1, 1))], [np.full(1, -6.0), np.zeros(1)], activation="sigmoid"
+    )
+    assert "probability output" in warned(model, samples(40))
+    assert "probability output" not in warned(model, samples(40), decision=0.5)
+
+
+def test_results_that_contradict_each_other_are_named():
+    model, x = network(), samples(80)
+    y = model(x).argmax(axis=1)
+    with pytest.warns(PertcoreWarning, match="budget not used"):
+        weak = pc.attack(model, x, y, eps=0.3, attack="bim", step_size=1e-4)
+    strong = pc.attack(model, x, y, eps=0.1, attack="bim")
+    chance = pc.attack(model, x, y, attack="random", eps=0.2, restarts=50)
+    assert pc.doubts([strong, pc.attack(model, x, y, eps=0.3, attack="bim")]) == []
+    texts = pc.doubts([weak, strong, chance])
+    assert [text.split(":")[0] for text in texts] == [
+        "accuracy not monotone in eps", "black-box beat white-box",
+    ]  # fmt: skip
+    assert f"bim fools {strong.success.sum()} samples at eps=0.1" in texts[0]
+    alone = np.count_nonzero(chance.success & ~weak.success)
+    assert f"random at eps=0.2 fools {alone} samples" in texts[1]
+    assert pc.doubts([chance]) == pc.doubts([]) == []
+    with pytest.raises(InputError, match=r"\[40, 80\] samples"):
+        pc.doubts([strong, pc.attack(model, x[:40], y[:40], eps=0.1)])

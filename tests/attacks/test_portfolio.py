@@ -36,9 +36,9 @@ def test_survivors_alone_go_on_and_every_run_is_counted():
         assert stage.entered == left
         left -= stage.fooled
     assert left == np.count_nonzero(~result.success)
-    # One clean pass, one repeated for eight samples, one that verifies.
-    assert sum(stage.calls.f for stage in result.stages) == result.calls.f - 2 * 80 - 8
-    assert sum(stage.calls.vjp for stage in result.stages) == result.calls.vjp
+    # One clean pass, one repeated for eight samples, one that verifies; the slopes of four.
+    assert sum(stage.calls.f for stage in result.stages) == result.calls.f - 2 * 80 - 8 - 3 * 4
+    assert sum(stage.calls.vjp for stage in result.stages) == result.calls.vjp - 4
     assert "stage apgd-t" in str(result)
 
 
@@ -59,8 +59,9 @@ def test_a_masked_gradient_is_told_by_the_black_box():
     y = model(x).argmax(axis=1)
     honest = pc.attack(model, x, y, attack="portfolio", eps=0.2)
     assert not any("black-box" in text for text in honest.warnings)
-    with pytest.warns(PertcoreWarning, match="black-box beat white-box: square fooled"):
+    with pytest.warns(PertcoreWarning, match=r"black-box beat white-box|gradient disagrees"):
         result = pc.attack(masked(model), x, y, attack="portfolio", eps=0.2)
+    assert any(text.startswith("black-box beat white-box: square") for text in result.warnings)
     assert result.stages[-1].fooled > 0 and result.fooling_ratio > 0.5
 
 

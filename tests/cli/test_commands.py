@@ -118,6 +118,18 @@ def test_minimum_norm_needs_no_eps(capfd: pytest.CaptureFixture[str]) -> None:
     assert "median norm" in capfd.readouterr().out
 
 
+def test_changed_features_are_counted(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    flags = ["--norm", "0", "--bounds", "0,1", "--limit", "20"]
+    assert main([*ATTACK, *flags, "--attack", "fmn", "--out", str(tmp_path)]) == 0
+    rows = parquet.read_table(tmp_path / "results.parquet").to_pydict()
+    x, _ = digits()
+    changed = (np.load(tmp_path / "x_adv.npy") != x[:20]).reshape(20, -1).sum(axis=1)
+    assert rows["norm"] == changed.tolist() and max(changed) < 10
+    for refused in ([*flags, "--attack", "pgd", "--eps", "1"], ["--norm", "0", "--attack", "fmn"]):
+        assert main([*ATTACK, *refused]) == 2
+        assert "pertcore: --norm 0" in capfd.readouterr().err
+
+
 def test_mean_and_std_keep_the_units_of_x(tmp_path: Path) -> None:
     assert main([*ATTACK, *BUDGET, "--limit", "20", "--out", str(tmp_path / "a")]) == 0
     identity = ["--mean", "0", "--std", "1"]

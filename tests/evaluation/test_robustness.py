@@ -83,3 +83,9 @@ def test_wrong_calls_are_refused_before_the_model_runs(wrong, named):
 def test_wrong_levels_are_refused():
     with pytest.raises(InputError, match="levels"):
         pc.robustness(pc.from_matrix(A, B), X, norm=2).quantiles([0.5, 1.5])
+
+
+def test_the_number_of_features_has_no_linear_estimate():
+    r = pc.robustness(pc.from_matrix(A, B), X, norm=0, attack="fmn", bounds=(-5, 5))
+    assert math.isnan(r.rho2) and math.isfinite(r.rho1)
+    assert np.all(r.norms == np.floor(r.norms)) and r.norms.max() <= 6

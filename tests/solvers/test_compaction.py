@@ -65,4 +65,5 @@ def test_few_leavers_are_carried_once_and_many_are_dropped_at_once():
         watched = Watched(model, can_take=True)
         pc.attack(watched, x, attack="alg1", eps=0.3, steps=3, norm=2)
         assert watched.taken == expected
-        assert watched.sizes == [10, 10, 10 - easy]
+        # The last are four who stand, whose gradients are looked at.
+        assert watched.sizes == [10, 10, 10 - easy, 4]
