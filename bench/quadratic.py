@@ -216,7 +216,7 @@ def _columns(model: Any, x: np.ndarray) -> np.ndarray:
 
 
 def _searched(name: str, columns: np.ndarray) -> Figures:
-    _, value, upper = certified_signs(columns)
+    _, value, upper, cones = certified_signs(columns)
     greedy = greedy_signs(columns)
     paper = one_opt(columns, greedy, max_sweeps=0)[1]
     known = max(value, best_signs(columns, kicks=KNOWN, seed=1)[1])
