@@ -235,6 +235,7 @@ def _searched(name: str, columns: np.ndarray) -> Figures:
         "paper_over_best_known": paper / known,
         "value_over_best_known": value / known,
         "value_over_bound": value / upper,
+        "cones": cones,
     }
 
 

@@ -1,4 +1,4 @@
-"""The relaxation of max norm_1(J^T w) over unit w in a cone, in Numba: sums in the planes' dtype."""
+"""The relaxation of max norm_1(J^T w) over unit w in a cone, in Numba: sums in the given dtype."""
 
 from __future__ import annotations
 

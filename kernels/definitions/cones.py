@@ -7,7 +7,7 @@ import numpy as np
 from pertcore.oracle import Array
 
 PULL = 0.3
-"""What share of the present image a step keeps, besides what negative eigenvalues of P^T C P take."""
+"""The share of the present image that a step keeps, besides what P^T C P could turn around."""
 PRICE = 1.0
 """By how much a price rises for a product of -1, besides the rates of its two normals."""
 

@@ -145,13 +145,12 @@ def proved_top(gram: Array, terms: int, size: float) -> float:
 
 
 def _is_positive(theta: float, gram: Array) -> bool:
+    # Twice as fast as numpy.linalg, which copies and clears; SciPy's import takes a while.
+    from scipy.linalg.lapack import dpotrf
+
     shifted = -gram
     shifted.flat[:: len(gram) + 1] += theta
-    try:
-        np.linalg.cholesky(shifted)
-    except np.linalg.LinAlgError:
-        return False
-    return True
+    return bool(dpotrf(shifted.T, lower=1, clean=0, overwrite_a=1)[1] == 0)
 
 
 def largest_eigenvalue(gram: Array) -> float:

@@ -116,7 +116,9 @@ def _bounded(problem: Problem, parent: Cone, normals: Array, prices: Array) -> t
     rates = np.linalg.norm(np.linalg.pinv(normals), axis=0).astype(np.float32)
     narrow, upper = normals.astype(np.float32), parent.upper
     first, costs = parent.image.astype(np.float32), prices.astype(np.float32)
-    for rounds in range(1, ROUNDS + 1):
+    rounds = 0
+    while rounds < ROUNDS:
+        rounds += 1
         image, found = np.empty_like(first), np.empty_like(costs)
         kernel("cone_ascent")(planes, narrow, rates, first, costs, STEPS, SETTLED, image, found)
         y = np.linalg.norm(columns @ image.astype(np.float64), axis=1)

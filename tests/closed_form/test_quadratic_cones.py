@@ -1,4 +1,4 @@
-"""The bound by branch and bound over cones of outputs, against brute force and sampled directions."""
+"""The bound by branch and bound over cones, against brute force and sampled directions."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_work_and_what_is_enough_decide_and_results_repeat():
     )
     assert more[0] < few[0] < upper and more[1] > few[1] > 1
     assert few == cone_bound(columns, value, image, upper, enough=1.0, work=columns.size * 4000)
-    signs, found, bound, cones = certified_signs(columns)
+    _, found, bound, cones = certified_signs(columns)
     assert cones > 1 and found / bound >= quadratic_cones.ENOUGH
     assert certified_signs(columns, enough=0)[3] == 1
 
