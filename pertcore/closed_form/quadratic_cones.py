@@ -14,8 +14,10 @@ from pertcore.oracle import Array
 
 ENOUGH = 0.95
 """The share of a bound from which a value counts as close to it."""
-WORK = 1 << 31
-"""Multiplications that may be spent on a bound."""
+WORK = 1 << 33
+"""Multiplications that may be spent on a bound: a few seconds at most."""
+OUTPUTS = 64
+"""With more outputs a cone costs more than the relaxation, and there are too many of them."""
 RANK = 4
 STEPS = 150
 ROUNDS = 6
@@ -56,20 +58,20 @@ def cone_bound(
     so that the square is at most sum_i y_i times lambda_max of that matrix, proved as in
     `dual_bound`. y and C are multipliers of the semidefinite relaxation with the products
     (p_a . w)(p_b . w) >= 0 as further constraints (after Sherali and Adams 1990). One output needs
-    none of that.
+    none of that, and more than OUTPUTS are left to the relaxation.
     columns (d, K) = J^T, finite; value > 0, reached by some signs; image W = J V of `mixing`.
     """
-    turned, sizes, _ = np.linalg.svd(image.astype(np.float64), full_matrices=False)
-    start = (turned * sizes / np.linalg.norm(sizes))[:, :RANK]
-    whole = Cone(upper, turned[:, :1].T, start, np.zeros((1, 1)))
-    left = work // (columns.size * (2 * STEPS * start.shape[1] + columns.shape[1]))
-    cones, count = [(-upper, 0, whole)], 1
-    if columns.shape[1] == 1:
+    rank = min(RANK, *image.shape)
+    left = work // (columns.size * (2 * STEPS * rank + columns.shape[1]))
+    if not 1 < columns.shape[1] <= OUTPUTS or left < 2 or enough * upper <= value:
         return upper, 1
-    if left >= 2 and enough * upper > value:
-        wide, root = columns[np.any(columns != 0, axis=1)].astype(np.float64), math.sqrt(value)
-        planes = np.ascontiguousarray(wide.T / root, dtype=np.float32)
-        problem = (wide, planes, root, value / enough)
+    turned, sizes, _ = np.linalg.svd(image.astype(np.float64), full_matrices=False)
+    start = (turned * sizes / np.linalg.norm(sizes))[:, :rank]
+    whole = Cone(upper, turned[:, :1].T, start, np.zeros((1, 1)))
+    cones, count, root = [(-upper, 0, whole)], 1, math.sqrt(value)
+    wide = columns[np.any(columns != 0, axis=1)].astype(np.float64)
+    planes = np.ascontiguousarray(wide.T / root, dtype=np.float32)
+    problem = (wide, planes, root, value / enough)
     while left >= 2 and enough * -cones[0][0] > value:
         parent = heapq.heappop(cones)[2]
         for normals, prices in _halves(parent):
