@@ -66,7 +66,8 @@ def certified(name: str, path: Path, images: np.ndarray) -> dict[str, Any]:
     return {
         "model": name, "samples": len(images), "d": columns.shape[0], "outputs": columns.shape[1],
         "relaxation, worst": min(before), "relaxation, mean": statistics.mean(before),
-        "worst": min(after), "mean": statistics.mean(after), "value over known, worst": min(shares, default=None),
+        "worst": min(after), "mean": statistics.mean(after),
+        "value over known, worst": min(shares, default=None),
         "below 0.95": sum(ratio < 0.95 for ratio in after), "cones, most": max(cones),
         "seconds, mean": statistics.mean(seconds[1:]), "seconds, most": max(seconds[1:]),
     }  # fmt: skip

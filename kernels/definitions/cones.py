@@ -8,7 +8,7 @@ from pertcore.oracle import Array
 
 PULL = 0.3
 """The share of the present image that a step keeps, besides what P^T C P could turn around."""
-PRICE = 1.0
+PRICE = 3.0
 """By how much a price rises for a product of -1, besides the rates of its two normals."""
 
 
