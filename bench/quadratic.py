@@ -195,17 +195,18 @@ def jacobians(rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray]]:
     yield "gaussian 3072x10", rng.normal(size=(3072, 10)).astype(np.float32)
     with np.load(ROOT / "pertcore" / "demo" / "digits.npz") as held:
         digit = held["x"][:1].astype(np.float32)
-    yield "digits autoencoder", _columns(ROOT / "pertcore/demo/digits_autoencoder.onnx", digit)
+    yield "digits autoencoder", columns_at(ROOT / "pertcore/demo/digits_autoencoder.onnx", digit)
     folder = data_folder()
     if folder is None:
         return
     with np.load(folder / "datasets" / "mnist.npz") as held:
         image = held["x_test"][:1] / np.float32(255)
     for name in ("mnist_autoencoder3", "mnist_lenet5_cln"):
-        yield name, _columns(folder / "models" / f"{name}.onnx", image)
+        yield name, columns_at(folder / "models" / f"{name}.onnx", image)
 
 
-def _columns(model: Any, x: np.ndarray) -> np.ndarray:
+def columns_at(model: Any, x: np.ndarray) -> np.ndarray:
+    """Columns (d, K) of the Jacobian of a model file at one image."""
     from pertcore.adapters.onnx.adapter import from_onnx
 
     oracle = from_onnx(str(model), threads=1)
@@ -216,7 +217,7 @@ def _columns(model: Any, x: np.ndarray) -> np.ndarray:
 
 
 def _searched(name: str, columns: np.ndarray) -> Figures:
-    _, value, upper = certified_signs(columns)
+    _, value, upper, cones = certified_signs(columns)
     greedy = greedy_signs(columns)
     paper = one_opt(columns, greedy, max_sweeps=0)[1]
     known = max(value, best_signs(columns, kicks=KNOWN, seed=1)[1])
@@ -235,6 +236,7 @@ def _searched(name: str, columns: np.ndarray) -> Figures:
         "paper_over_best_known": paper / known,
         "value_over_best_known": value / known,
         "value_over_bound": value / upper,
+        "cones": cones,
     }
 
 

@@ -161,6 +161,7 @@ QUADRATIC_ROWS: tuple[Row, ...] = (
         8192,
     ),
     Row("mixing", "quadratic:mixing", "mixing:mixing", "cases_quadratic:mixed_columns", 10, 4096),
+    Row("cone_ascent", "cones:cone_ascent", "cones:cone_ascent", "cases_quadratic:cones", 10, 4096),
     Row(
         "subset_greedy",
         "enumeration:subset_greedy",

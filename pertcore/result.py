@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from typing import Any
@@ -40,6 +40,11 @@ ADVICE = {
 }
 
 
+def every_proof(proofs: Iterable[str]) -> str:
+    """The kinds of bound that occur, each once, in the order of their first sample."""
+    return "; ".join(dict.fromkeys(kind for proof in proofs for kind in proof.split("; ")))
+
+
 @dataclass(frozen=True)
 class Certificate:
     """How near the optimum of the linearised problem at x an attack came, for n samples.
@@ -58,9 +63,8 @@ class Certificate:
         """Batches in order as one, with every proof that occurs; None where there are none."""
         if not parts:
             return None
-        proofs = "; ".join(dict.fromkeys(part.proof for part in parts))
         value, upper = (np.concatenate([getattr(p, k) for p in parts]) for k in ("value", "upper"))
-        return cls(value, upper, proofs)
+        return cls(value, upper, every_proof(part.proof for part in parts))
 
     def take(self, rows: Array) -> Certificate:
         """That of fewer samples, mask or positions."""

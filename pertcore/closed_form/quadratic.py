@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from pertcore.closed_form.quadratic_bounds import dual_bound, dual_weights
+from pertcore.closed_form.quadratic_cones import ENOUGH, cone_bound
 from pertcore.closed_form.quadratic_search import best_signs, certified_signs
 from pertcore.closed_form.quadratic_signs import (
     column_norms,
@@ -22,10 +23,12 @@ from pertcore.closed_form.quadratic_subsets import (
 )
 
 __all__ = [
+    "ENOUGH",
     "best_signs",
     "best_subset_quadratic",
     "certified_signs",
     "column_norms",
+    "cone_bound",
     "dual_bound",
     "dual_weights",
     "enumerate_subset",

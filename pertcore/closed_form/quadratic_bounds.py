@@ -56,22 +56,28 @@ def dual_bound(
     used = np.any(batch[0] != 0, axis=1)
     if not np.any(used):
         return 0.0
-    weights = _weights(np.asarray(y, dtype=np.float64)[used])
+    weights = raised(np.asarray(y, dtype=np.float64)[used])
     if gram is not None and not exponents[0]:
         inside = gram if np.all(used) else gram[np.ix_(used, used)]
-        theta = _proved_top(_framed(inside, weights), batch.shape[2])
+        framed, terms = _framed(inside, weights), batch.shape[2]
     else:
         held = batch[0] if np.all(used) else batch[0][used]
-        theta = _proved_top(*_weighted_gram(held, weights))
+        framed, terms = _weighted_gram(held, weights)
+    theta = proved_top(framed, terms, float(np.trace(framed)))
     order = 1.0 if math.isinf(p) else (math.inf if p == 2 else p / (p - 2))
     size = float(row_norms(weights[None], order)[0])
-    # The norm is a sum of n positive terms and a few roundings, each relative to at most UNIT.
-    upper = theta * size * (1 + 4 * (len(weights) + 64) * UNIT)
+    upper = theta * size * grown(len(weights))
     with np.errstate(over="ignore"):
         return float(np.ldexp(upper, 2 * int(exponents[0])))
 
 
-def _weights(y: Array) -> Array:
+def grown(count: int) -> float:
+    """What makes up for rounding in a norm of `count` positive terms, and in a few products."""
+    return 1 + 4 * (count + 64) * UNIT
+
+
+def raised(y: Array) -> Array:
+    """y as shares of its largest entry, at least FLOOR: weights of a dual bound."""
     top = y.max()
     if not (np.all(np.isfinite(y)) and top > 0):
         raise InputError(
@@ -95,46 +101,56 @@ def _weighted_gram(columns: Array, weights: Array) -> tuple[Array, int]:
     if d <= width:
         wide = columns.astype(np.float64)
         return _framed(wide @ wide.T, weights), width
+    return weighted_square(columns, weights), d
+
+
+def weighted_square(columns: Array, weights: Array) -> Array:
+    """J diag(weights)^-1 J^T, (K, K) float64."""
+    d, width = columns.shape
     total = np.zeros((width, width))
     for s in range(0, d, PIECE):
         frame = columns[s : s + PIECE] / np.sqrt(weights[s : s + PIECE, None])
         total += frame.T @ frame
-    return total, d
+    return total
 
 
-def _proved_top(gram: Array, terms: int) -> float:
+def proved_top(gram: Array, terms: int, size: float) -> float:
     """A number >= lambda_max of the matrix that `gram`, of order n, is the rounded form of.
 
-    That matrix M is B B^T, an entry the sum of m = `terms` products in any order. With u the unit
-    roundoff, B or the product is divided by rounded roots: at most 6 roundings besides, so that
-    gram differs from M by at most (m + 6) u abs(B) abs(B)^T, whose 2-norm is at most
-    (m + 6) u trace M. If the factorisation of C = theta I - gram runs to its end, then
-    lambda_min(C) >= -(n + 2) u trace(C) (Rump 2006, after Demmel 1989), and trace(C) <= n theta;
-    forming C adds u theta. Every constant is doubled for the terms of second order, and for
-    divisions done as products with a reciprocal. The trace of gram is always an upper bound.
+    That matrix is M = B B^T, an entry the sum of m = `terms` products in any order, or M + S with
+    S = P^T C P with at most 7 rows P and C >= 0; `size` is trace M plus
+    sum c_ab norm_2(p_a) norm_2(p_b). With u the unit roundoff, B or the product is divided by
+    rounded roots: at most 6 roundings besides, so that gram differs from M by at most
+    (m + 6) u abs(B) abs(B)^T, whose 2-norm is at most (m + 6) u trace M; S differs by at most
+    16 u times its part of `size`, and the sum by u size. If the factorisation of
+    A = theta I - gram runs to its end, then lambda_min(A) >= -(n + 2) u trace(A) (Rump 2006, after
+    Demmel 1989), and trace(A) <= n theta + size; forming A adds u (theta + size). Every constant
+    is doubled for the terms of second order, and for divisions done as products with a
+    reciprocal. `size` is always an upper bound.
     """
-    n, trace = len(gram), float(np.trace(gram))
-    rounding = 2 * (terms + 16) * UNIT * trace
-    whole = trace * (1 + 4 * n * UNIT) + rounding
+    n = len(gram)
+    rounding = 2 * (terms + 16) * UNIT * size
+    whole = size * (1 + 4 * n * UNIT) + rounding
     guess = largest_eigenvalue(gram)
-    for theta in (guess * (1 + s) for s in (SLACKS if n > DENSE else SLACKS[:1])):
+    for theta in (guess + s * abs(guess) for s in (SLACKS if n > DENSE else SLACKS[:1])):
         if _is_positive(theta, gram):
             break
     else:
-        theta = float(np.linalg.eigvalsh(gram)[-1]) * (1 + SLACKS[0])
+        top = float(np.linalg.eigvalsh(gram)[-1])
+        theta = top + SLACKS[0] * abs(top)
         if not _is_positive(theta, gram):
             return whole
-    return min(theta * (1 + 2 * (n + 16) * n * UNIT) + rounding, whole)
+    factored = 2 * (n + 16) * UNIT * (n * abs(theta) + size)
+    return min(theta + factored + rounding, whole)
 
 
 def _is_positive(theta: float, gram: Array) -> bool:
+    # Twice as fast as numpy.linalg, which copies and clears; SciPy's import takes a while.
+    from scipy.linalg.lapack import dpotrf
+
     shifted = -gram
     shifted.flat[:: len(gram) + 1] += theta
-    try:
-        np.linalg.cholesky(shifted)
-    except np.linalg.LinAlgError:
-        return False
-    return True
+    return bool(dpotrf(shifted.T, lower=1, clean=0, overwrite_a=1)[1] == 0)
 
 
 def largest_eigenvalue(gram: Array) -> float:

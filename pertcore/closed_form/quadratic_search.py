@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pertcore.closed_form.quadratic_bounds import dual_bound, dual_weights
+from pertcore.closed_form.quadratic_cones import ENOUGH, WORK, cone_bound
 from pertcore.closed_form.quadratic_signs import (
     greedy_signs,
     hyperplane_round,
@@ -81,25 +82,32 @@ def best_signs(
     return one_opt(columns, found, max_sweeps=8 if one.size <= LARGE else 2)
 
 
-def certified_signs(columns: Array, *, seed: int = 0, **options: Any) -> tuple[Array, float, float]:
-    """`best_signs` and a number >= the maximum: signs, value and `dual_bound` of one relaxation.
+def certified_signs(
+    columns: Array, *, seed: int = 0, enough: float = ENOUGH, work: int = WORK, **options: Any
+) -> tuple[Array, float, float, int]:
+    """`best_signs` and a number >= the maximum: signs, value, bound, and cones it was taken over.
 
-    `options` are those of `best_signs`.
+    The bound is the `dual_bound` of one relaxation, 1 cone; where value / bound is below `enough`
+    and J has few rows, that of `cone_bound`, for at most `work` multiplications. `options` are
+    those of `best_signs`.
     """
     batch, exponents = scaled(columns)
     one, gram = batch[0], None
     if not np.all(np.isfinite(one)):
-        return greedy_signs(one), math.nan, math.inf
+        return greedy_signs(one), math.nan, math.inf, 1
     if len(one) <= min(GRAM, one.shape[1]):
         wide = one.astype(np.float64)
         gram = wide @ wide.T
         options = {**options, "gram": gram.astype(one.dtype)}
     v, w = _relaxed(one, RANK, seed, options.get("gram"))
     signs, value = best_signs(one, relaxed=(v, w), seed=seed, **options)
-    upper = dual_bound(one, dual_weights(one, w), gram=gram) if np.any(w) else 0.0
+    upper, cones = 0.0, 1
+    if np.any(w):
+        upper = dual_bound(one, dual_weights(one, w), gram=gram)
+        upper, cones = cone_bound(one, value, w, upper, enough=enough, work=work)
     with np.errstate(over="ignore"):
         value, upper = np.ldexp([value, max(upper, value)], 2 * exponents[0])
-    return signs, float(value), float(upper)
+    return signs, float(value), float(upper), cones
 
 
 def _relaxed(columns: Array, rank: int, seed: int, gram: Array | None) -> tuple[Array, Array]:

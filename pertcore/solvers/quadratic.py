@@ -15,6 +15,7 @@ from pertcore.closed_form import quadratic as closed
 from pertcore.closed_form import sampling, steps
 from pertcore.errors import InputError
 from pertcore.oracle import Array
+from pertcore.result import every_proof
 from pertcore.solvers import columns as swept
 from pertcore.solvers import trust_region
 from pertcore.solvers.lanczos import FAILURE, Spectrum, singular
@@ -37,6 +38,9 @@ CLIMBS = 4
 
 EXACT = "exact up to rounding"
 CHOLESKY = "dual bound, proved by a Cholesky factorisation"
+PARTED = (
+    "dual bounds over cones of outputs (branch and bound), each proved by a Cholesky factorisation"
+)
 CHANCE = f"probabilistic, wrong with probability {FAILURE:g} over the random start"
 LOOSE = f"loose: interpolated between p = 1 and p = 2; {CHANCE}"
 
@@ -184,7 +188,7 @@ def in_parts(question: Question, solve: Callable[[Question], Maximum]) -> Maximu
         np.concatenate([getattr(part, name) for part in parts])
         for name in ("eta", "value", "upper")
     )
-    return Maximum(eta, value, upper, "; ".join(dict.fromkeys(part.proof for part in parts)))
+    return Maximum(eta, value, upper, every_proof(part.proof for part in parts))
 
 
 def _greedy(question: Question) -> Maximum:
@@ -250,14 +254,16 @@ def _signs(question: Question) -> Maximum:
     middle, half = question.room()
     level = question.level() + stored.push(middle)
     eta, value, upper = np.empty_like(half), np.empty(len(stored)), np.empty(len(stored))
+    enough, kinds = closed.ENOUGH if question.certify else 0.0, []
     for i in range(len(stored)):
         rows = stored.columns[i] * half[i][:, None].astype(stored.dtype)
         lifted = np.concatenate([rows, level[i][None].astype(stored.dtype)])
-        signs, value[i], upper[i] = closed.certified_signs(
-            lifted, seed=int(question.keys[i] >> np.uint64(34))
+        signs, value[i], upper[i], cones = closed.certified_signs(
+            lifted, seed=int(question.keys[i] >> np.uint64(34)), enough=enough
         )
+        kinds.append(CHOLESKY if cones == 1 else PARTED)
         eta[i] = middle[i] + half[i] * signs[:-1] * signs[-1]
-    return Maximum(eta, value, upper, CHOLESKY)
+    return Maximum(eta, value, upper, every_proof(kinds))
 
 
 def _unstored_signs(question: Question) -> Maximum:

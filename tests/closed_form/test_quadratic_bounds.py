@@ -75,7 +75,7 @@ def test_bound_and_search_meet_where_the_relaxation_is_exact(dtype):
     rng = np.random.default_rng(1)
     single = (rng.normal(size=(40, 1)) * np.ones((1, 3))).astype(dtype)
     for columns in (np.eye(7, dtype=dtype), np.ones((9, 4), dtype), single):
-        signs, value, upper = certified_signs(columns)
+        signs, value, upper, _ = certified_signs(columns)
         assert value == pytest.approx(cases.value_of(columns, signs), rel=1e-6)
         assert value <= upper <= value * (1 + 1e-3)
 
@@ -164,7 +164,7 @@ def test_the_search_beats_the_greedy_signs_with_and_without_a_gram_matrix(limit,
         _, greedy = one_opt(columns, greedy_signs(columns), max_sweeps=0)
         values, rows = np.linalg.svd(columns.T, full_matrices=False)[1:]
         for options in ({}, {"singular": values[:6, None] * rows[:6]}):
-            signs, value, upper = certified_signs(columns, **options)
+            signs, value, upper, _ = certified_signs(columns, **options)
             assert value == pytest.approx(cases.value_of(columns, signs), rel=1e-6)
             assert greedy * 1.02 < value <= upper < value * 1.6
             assert one_opt(columns, signs)[1] == pytest.approx(value, rel=1e-12)
@@ -174,7 +174,7 @@ def test_the_search_beats_the_greedy_signs_with_and_without_a_gram_matrix(limit,
 def test_scale_goes_through(scale):
     rng = np.random.default_rng(7)
     columns = rng.normal(size=(30, 8))
-    signs, value, upper = certified_signs((columns * scale).astype(np.float32))
+    signs, value, upper, _ = certified_signs((columns * scale).astype(np.float32))
     assert value == pytest.approx(cases.value_of(columns, signs) * scale**2, rel=1e-5)
     assert upper >= value and upper == pytest.approx(
         certified_signs(columns)[2] * scale**2, rel=0.2
@@ -185,7 +185,7 @@ def test_scale_goes_through(scale):
 def test_what_is_not_finite_gets_greedy_signs_and_no_bound(bad):
     columns = np.random.default_rng(8).normal(size=(30, 8))
     columns[3, 2] = bad
-    signs, value, upper = certified_signs(columns)
+    signs, value, upper, _ = certified_signs(columns)
     assert set(np.unique(signs)) <= {-1, 1} and math.isnan(value) and upper == math.inf
     signs, value = best_signs(columns)
     assert set(np.unique(signs)) <= {-1, 1} and math.isnan(value)
@@ -198,5 +198,5 @@ def test_any_integer_is_a_seed():
 
 
 def test_no_columns_have_no_signs():
-    signs, value, upper = certified_signs(np.zeros((0, 4), np.float32))
+    signs, value, upper, _ = certified_signs(np.zeros((0, 4), np.float32))
     assert signs.shape == (0,) and value == 0 and upper == 0

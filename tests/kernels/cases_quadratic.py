@@ -50,6 +50,25 @@ def mixed_columns(rng: np.random.Generator, n: int, d: int, dtype: Any) -> Cases
     return cases
 
 
+def cones(rng: np.random.Generator, n: int, d: int, dtype: Any) -> Cases:
+    """One problem of d columns, whatever n: one and three normals, ranks in fours and not."""
+    cases: Cases = []
+    for width, count, rank in ((10, 3, 4), (5, 1, 6), (1, 1, 1), (33, 3, 3)):
+        planes = (rng.normal(size=(width, d)) / d).astype(dtype)
+        normals = rng.normal(size=(count, width)).astype(dtype) / dtype(width)
+        start = rng.normal(size=(width, rank))
+        start = (start / np.linalg.norm(start)).astype(dtype)
+        prices = (0.1 * (1 - np.eye(count))).astype(dtype)
+        outs = (np.empty_like(start), np.empty_like(prices))
+        rates = rng.uniform(0.5, 2, size=count).astype(dtype)
+        cases += [
+            ((planes, normals, rates, start, prices, steps, 0.0), outs) for steps in (0, 1, 4)
+        ]
+    nothing = np.zeros((4, d), dtype), normals[:, :4], rates, start[:4], prices
+    cases.append(((*nothing, 3, 1e-3), (np.empty_like(start[:4]), np.empty_like(prices))))
+    return cases
+
+
 def bases(rng: np.random.Generator, n: int, d: int, dtype: Any) -> Cases:
     cases: Cases = []
     for room in (8, 11, 1):
