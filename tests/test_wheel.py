@@ -22,7 +22,7 @@ MAPPED = {
 
 IMPORT_EVERYTHING = """
 import importlib, pkgutil, pertcore
-OPTIONAL = {"torch", "jax", "art", "foolbox"}  # what adapters and interop alone need
+OPTIONAL = {"torch", "jax", "art", "eagerpy", "foolbox"}  # what adapters and interop alone need
 print(pertcore.__file__)
 for found in pkgutil.walk_packages(pertcore.__path__, "pertcore."):
     try:

@@ -6,10 +6,10 @@ import numpy as np
 
 from pertcore.oracle import Array
 
+# The share of the present image that a step keeps, besides what P^T C P could turn around.
 PULL = 0.3
-"""The share of the present image that a step keeps, besides what P^T C P could turn around."""
+# By how much a price rises for a product of -1, besides the rates of its two normals.
 PRICE = 3.0
-"""By how much a price rises for a product of -1, besides the rates of its two normals."""
 
 
 def cone_ascent(

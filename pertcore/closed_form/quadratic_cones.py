@@ -12,24 +12,21 @@ from pertcore.closed_form.quadratic_bounds import grown, proved_top, raised, wei
 from pertcore.kernels.catalogue import kernel
 from pertcore.oracle import Array
 
+# The share of a bound from which a value counts as close to it.
 ENOUGH = 0.95
-"""The share of a bound from which a value counts as close to it."""
+# Multiplications that may be spent on a bound: a few seconds at most.
 WORK = 1 << 33
-"""Multiplications that may be spent on a bound: a few seconds at most."""
+# With more outputs a cone costs more than the relaxation, and there are too many of them.
 OUTPUTS = 64
-"""With more outputs a cone costs more than the relaxation, and there are too many of them."""
-RANK = 4
-STEPS = 150
-ROUNDS = 6
-SETTLED = 1e-4
-NEAR = 1.01
+# Of a cone's relaxation: its rank, its steps in a round and rounds at most, the change of a step
+# that ends it, and how near the bound may be to what it reaches.
+RANK, STEPS, ROUNDS, SETTLED, NEAR = 4, 150, 6, 1e-4, 1.01
+# Normals of a cone, as many as `proved_top` allows for.
 MOST = 7
-"""Normals of a cone, as many as `proved_top` allows for."""
 
-
+# columns (d, K) float64 without zeros, the same (K, d) float32 over the root of the value, that
+# root, and the bound that is low enough.
 Problem = tuple[Array, Array, float, float]
-"""columns (d, K) float64 without zeros, the same (K, d) float32 over the root of the value, that
-root, and the bound that is low enough."""
 
 
 @dataclass(frozen=True)
