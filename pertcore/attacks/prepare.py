@@ -62,7 +62,7 @@ def prepare(
     warnings: list[str] = []
     points = _checked_x(points, oracle, warnings)
     box = parse_bounds(bounds, oracle.input_shape, oracle.dtype)
-    _check_inside(points, box, bounds)
+    _check_inside(points, box)
     ball = _ball(attack, eps, norm, len(points), box)
     kind = _task(attack, task, oracle, y, loss, warnings)
     labels = _checked_y(y, oracle, len(points), kind, targeted)
@@ -195,14 +195,16 @@ def _listed(numbers: Any) -> str:
     return ", ".join(str(number) for number in numbers)
 
 
-def _check_inside(x: Array, box: Box, bounds: Any) -> None:
+def _check_inside(x: Array, box: Box) -> None:
     flat = x.reshape(len(x), -1)
     outside = (flat < box.lo) | (flat > box.hi)
     if np.any(outside):
         row, column = (int(i) for i in np.argwhere(outside)[0])
+        lo, hi = (np.broadcast_to(end, flat.shape[1])[column] for end in (box.lo, box.hi))
         raise InputError(
-            f"x has {int(outside.sum())} values outside bounds={bounds!r}, the first in sample "
-            f"{row}: {flat[row, column]}; rescale x or give the bounds of its units"
+            f"x has {int(outside.sum())} values outside bounds, the first in sample {row}: "
+            f"{flat[row, column]}, allowed there are {lo} to {hi}; rescale x or give the bounds of "
+            "its units"
         )
 
 

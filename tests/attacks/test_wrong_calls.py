@@ -21,7 +21,7 @@ WRONG = {
     "label negative": ({"y": Y - 1}, "label -1"),
     "too few labels": ({"y": Y[:-1]}, "one entry for each of 24"),
     "one-hot labels": ({"y": np.eye(5, dtype=np.int64)[Y]}, "argmax"),
-    "x outside bounds": ({"bounds": (0, 0.5)}, "outside bounds"),
+    "x outside bounds": ({"bounds": (0, 0.5)}, "outside bounds, .*allowed there are 0.0 to 0.5"),
     "bounds reversed": ({"bounds": (1, 0)}, "lower bound"),
     "NaN in x": ({"x": NAN}, r"x\[2, 3\] is nan"),
     "eps negative": ({"eps": -0.1}, "-0.1.*>= 0"),
