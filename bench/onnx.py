@@ -264,7 +264,10 @@ def main() -> None:
     warnings.simplefilter("ignore")
     facts = machine_facts()
     print(json.dumps(facts, indent=1))
-    report: dict[str, Any] = {"machine": facts, "command": " ".join(sys.argv)}
+    report: dict[str, Any] = {
+        "machine": facts,
+        "command": " ".join(["python -m bench.onnx", *sys.argv[1:]]),
+    }
     print(HEAD)
     report["cells"] = rows = []
     for threads in arguments.threads:

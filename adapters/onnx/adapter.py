@@ -55,10 +55,10 @@ def from_onnx(
     values for the inputs that do not move; `input_shape` is the shape of one sample where the model
     leaves it open; `threads` is how many work on a batch (None: ONNX Runtime's own choice, in
     pieces of a large batch one a processor), `providers` are its execution providers (None: the
-    CPU). With `finite_differences`, operators without a rule get
-    difference quotients instead of an error, each on its own where at most 64 entries of a sample
-    go into it, else the whole model; `notes` says which. With `straight_through`, roundings count
-    as the identity, signs as a ramp, and quantised models as their real values within the range of
+    CPU). With `finite_differences`, operators without a rule get difference quotients instead of
+    an error, each on its own where at most 64 entries of a sample go into it, else the whole model;
+    `notes` says which. With `straight_through`, roundings count as the identity, signs as a ramp,
+    and quantised models as their real values within the range of
     their type (Bengio, Leonard & Courville 2013); such an oracle is not "exact", and says so.
 
     Raises InputError for a wrong choice, ModelError for a broken file, CapabilityError for an

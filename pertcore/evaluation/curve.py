@@ -14,7 +14,8 @@ from pertcore.attacks.feasibility import linear_estimate
 from pertcore.attacks.options import whole
 from pertcore.attacks.prepare import Given, prepare
 from pertcore.attacks.registry import Attack, find
-from pertcore.attacks.run import Progress, attack
+from pertcore.attacks.run import DETERMINISTIC_CHUNK, Progress, attack
+from pertcore.chunked import chunked
 from pertcore.constraints import parse_number
 from pertcore.errors import InputError
 from pertcore.evaluation.search import Bracket, search
@@ -111,21 +112,31 @@ def curve(
     seed = whole("rng", rng, 0)
     common = {"norm": norm, **settings}
     given = checked_once(row, oracle, x, y, budgets, common)
-    started, before = time.perf_counter(), oracle.calls.copy()
+    deterministic = bool(common.pop("deterministic", False))
+    model = settled(oracle, deterministic)
+    started, before = time.perf_counter(), model.calls.copy()
     largest = None if row.minimum_norm else float(budgets[-1])
     if row.minimum_norm or largest == 0:
-        found = _once(oracle, given, row, largest, seed, callback, common)
+        found = _once(model, given, row, largest, seed, callback, common)
     else:
-        found = _searched(oracle, given, row, budgets[budgets > 0], seed, callback, common)
+        found = _searched(model, given, row, budgets[budgets > 0], seed, callback, common)
     grid = np.concatenate([[0.0], budgets[budgets > 0]])
     return Curve(
         eps=budgets, norms=np.where(found.attackable, found.norms, 0.0),
         in_vain=np.where(found.attackable, grid[found.low + 1], 0.0),
         x_adv=given.restore(found.points), attackable=found.attackable,
-        calls=oracle.calls - before, seconds=time.perf_counter() - started, rounds=found.rounds,
+        calls=model.calls - before, seconds=time.perf_counter() - started, rounds=found.rounds,
         warnings=tuple(dict.fromkeys([*given.warnings, *found.warnings])),
-        settings={"attack": row.name, "seed": seed, "eps": budgets.tolist(), **common},
+        settings={
+            "attack": row.name, "seed": seed, "eps": budgets.tolist(),
+            "deterministic": deterministic, **common,
+        },
     )  # fmt: skip
+
+
+def settled(oracle: Oracle, deterministic: bool) -> Oracle:
+    """The model that every attack of one run sees, as `pertcore.attack` makes it deterministic."""
+    return chunked(oracle, DETERMINISTIC_CHUNK) if deterministic else oracle
 
 
 def _budgets(eps: Any) -> Array:

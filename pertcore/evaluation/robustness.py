@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,7 @@ from pertcore.attacks.options import number
 from pertcore.attacks.prepare import Given
 from pertcore.attacks.registry import Attack, find
 from pertcore.errors import InputError
-from pertcore.evaluation.curve import Curve, checked_once, curve
+from pertcore.evaluation.curve import Curve, checked_once, curve, settled
 from pertcore.oracle import Array, Calls, Oracle
 
 # Budgets that are searched begin at this share of the smallest linear estimate, and end, where no
@@ -109,15 +110,20 @@ def robustness(
     top = None if largest is None else number("largest", largest, above=1e-300)
     common = {"norm": norm, **settings}
     given = checked_once(row, oracle, x, y, np.zeros(1), common)
-    before = oracle.calls.copy()
-    estimate = linear_estimate(oracle, given, settings.get("batch_size"))
+    deterministic = bool(common.pop("deterministic", False))
+    model = settled(oracle, deterministic)
+    started, before = time.perf_counter(), model.calls.copy()
+    estimate = linear_estimate(model, given, settings.get("batch_size"))
     budgets = np.zeros(1) if row.minimum_norm else _grid(estimate, given, ratio, top)
-    found: Curve = curve(oracle, x, y, eps=budgets, attack=row, rng=rng, **common)
+    found: Curve = curve(model, x, y, eps=budgets, attack=row, rng=rng, **common)
     return Robustness(
         norms=found.norms, linear=np.where(found.attackable, estimate.eps, 0.0),
         sizes=estimate.size, attackable=found.attackable,
-        calls=oracle.calls - before, seconds=found.seconds, warnings=found.warnings,
-        settings={**found.settings, "tolerance": tolerance, "largest": largest},
+        calls=model.calls - before, seconds=time.perf_counter() - started, warnings=found.warnings,
+        settings={
+            **found.settings, "deterministic": deterministic, "tolerance": tolerance,
+            "largest": largest,
+        },
     )  # fmt: skip
 
 

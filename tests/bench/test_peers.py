@@ -11,7 +11,7 @@ from bench.peers import report
 from bench.peers.measuring import Cell, Measurements, forget, projected_by_bisection
 from bench.peers.samples import Samples, Verdict
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 
 def counted(inner):

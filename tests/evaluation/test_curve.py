@@ -92,6 +92,18 @@ def test_a_sample_does_not_depend_on_its_neighbours():
     np.testing.assert_array_equal(head.norms, whole.norms[:7])
 
 
+def test_a_deterministic_run_counts_what_it_costs_and_says_so():
+    x, y = (part[:20] for part in digits())
+    options = {"eps": [0.05, 0.1], "bounds": (0, 1), "deterministic": True}
+    model = pc.from_onnx(CLASSIFIER, threads=1)
+    c = pc.curve(model, x, y, **options)
+    # The estimate at x alone is a run and a pull-back of each, an attack at least as much again.
+    assert c.calls.f >= 3 * 20 and c.calls.vjp >= 2 * 20
+    assert c.settings["deterministic"]
+    r = pc.robustness(model, x, y, bounds=(0, 1), attack="alg1", deterministic=True)
+    assert r.calls.f >= 3 * 20 and r.settings["deterministic"]
+
+
 def test_wrong_from_the_start_counts_against_it_at_every_budget():
     y = linear()(X).argmax(axis=1)
     y[:4] = 1 - y[:4]
