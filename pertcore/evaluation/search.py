@@ -21,8 +21,10 @@ from pertcore.result import AttackResult
 
 # How far beyond the slope's own answer the first attack begins, the next after a failure.
 FIRST, BEYOND = 1.2, 1.03
-# Failures after which a sample never fooled is attacked at the largest budget of all.
-PATIENCE = 2
+# Attacks after which the margin is no longer asked where to go: a sample that was never fooled is
+# attacked at the largest budget of all, the bracket of one that always was is halved. So no sample
+# is attacked more than some HALVING + log2 m times.
+LARGEST, HALVING = 2, 4
 
 # (positions of the samples, their budgets) -> what the attack made of them.
 Attempt = Callable[[Array, Array], AttackResult]
@@ -33,7 +35,7 @@ class Bracket:
     """What is known of n samples: fooled at grid[high], if that exists, and not at grid[low].
 
     norms (n,) and points (n, *sample): the smallest perturbation that fooled, inf and x where none
-    did. attackable (n,): right before any attack. failures: attacks in vain.
+    did. attackable (n,): right before any attack. tries: attacks so far.
     """
 
     low: Array
@@ -41,7 +43,7 @@ class Bracket:
     norms: Array
     points: Array
     attackable: Array
-    failures: Array
+    tries: Array
     warnings: list[str] = field(default_factory=list)
     rounds: int = 0
 
@@ -86,7 +88,7 @@ def _learn(found: Bracket, grid: Array, rows: Array, at: Array, result: AttackRe
     found.norms[won] = result.norms[result.success]
     found.points[won] = result.x_adv[result.success]
     found.low[lost] = at[~result.success]
-    found.failures[lost] += 1
+    found.tries[rows] += 1
 
 
 def _next(
@@ -99,8 +101,8 @@ def _next(
         crossing = reached * margin / (margin - result.margin)
     sensible = np.isfinite(crossing) & (crossing > 0)
     crossing = np.where(sensible, crossing, 2 * reached)
-    guess = _above(grid, BEYOND * crossing)
-    guess = np.where(result.success, guess - 1, guess)
-    guess = np.where(~result.success & (found.failures[rows] >= PATIENCE), len(grid) - 1, guess)
-    both = (low >= 0) & (high < len(grid))
-    return np.where(both, (low + high) // 2, guess)
+    guess = _above(grid, BEYOND * crossing) - result.success
+    middle, tries = (low + high) // 2, found.tries[rows]
+    guess = np.where(result.success & (tries >= HALVING), middle, guess)
+    guess = np.where(~result.success & (tries >= LARGEST), len(grid) - 1, guess)
+    return np.where((low >= 0) & (high < len(grid)), middle, guess)

@@ -11,7 +11,7 @@ from pertcore.attacks.feasibility import LinearEstimate
 from pertcore.constraints import dual_order
 from pertcore.demo import CLASSIFIER, digits
 from pertcore.errors import InputError, PertcoreWarning
-from pertcore.evaluation.search import search
+from pertcore.evaluation.search import HALVING, search
 from pertcore.result import Status
 
 RNG = np.random.default_rng(0)
@@ -90,6 +90,17 @@ def test_a_sample_does_not_depend_on_its_neighbours():
     options = {"eps": [0.05, 0.1], "attack": "square", "bounds": (0, 1), "deterministic": True}
     whole, head = pc.curve(model, x, y, **options), pc.curve(model, x[:7], y[:7], **options)
     np.testing.assert_array_equal(head.norms, whole.norms[:7])
+
+
+def test_every_round_knows_the_places_of_its_samples():
+    """Whoever is attacked again has the random numbers that a run over everybody gives him."""
+    x, y = (part[:20] for part in digits())
+    model, grid = pc.from_onnx(CLASSIFIER, threads=1), np.linspace(0.1, 2, 12)
+    options = {"attack": "pgd", "norm": 2, "bounds": (0, 1), "deterministic": True, "rng": 7}
+    c = pc.curve(model, x, y, eps=grid, **options)
+    seen = {eps: pc.attack(model, x, y, eps=eps, **options) for eps in grid}
+    for i in np.flatnonzero(np.isfinite(c.norms) & c.attackable):
+        assert any(np.array_equal(c.x_adv[i], r.x_adv[i]) for r in seen.values())
 
 
 def test_a_deterministic_run_counts_what_it_costs_and_says_so():
@@ -184,8 +195,8 @@ def test_doubts_are_kept_in_the_curve_not_shouted_at_every_round():
 
 def test_the_search_finds_any_threshold():
     """Whatever the margins say, all it needs is who is fooled where."""
-    grid = np.geomspace(0.01, 10, 40)
-    true = RNG.choice(np.concatenate([grid, [1e-3, 20.0]]), 200)
+    grid, rng = np.geomspace(0.01, 10, 40), np.random.default_rng(4)
+    true = rng.choice(np.concatenate([grid, [1e-3, 20.0]]), 200)
     tries = np.zeros(200, int)
 
     def attempt(rows, eps):
@@ -195,15 +206,15 @@ def test_the_search_finds_any_threshold():
         some = np.zeros(len(rows))
         return pc.AttackResult(
             x_adv=np.ones((len(rows), 1)), delta=None, success=won, status=status,
-            norms=np.where(won, eps, 0.0), margin=RNG.normal(size=len(rows)), before=some,
+            norms=np.where(won, eps, 0.0), margin=rng.normal(size=len(rows)), before=some,
             after=some, loss_before=some, loss_after=some, calls=pc.Calls(), seconds=0.0,
             exact=True, task="classification",
         )  # fmt: skip
 
     guess = LinearEstimate(
-        RNG.random(200), true * RNG.choice([0.1, 1, 3, np.inf], 200), np.ones(200)
+        rng.random(200), true * rng.choice([0.1, 1, 3, np.inf], 200), np.ones(200)
     )
     found = search(grid, np.zeros((200, 1)), guess, attempt)
     np.testing.assert_array_equal(found.high, np.searchsorted(grid, true))
     np.testing.assert_array_equal(found.low, found.high - 1)
-    assert tries.max() <= 20
+    assert tries.max() <= HALVING + 2 + math.ceil(math.log2(len(grid)))
