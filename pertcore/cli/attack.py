@@ -167,7 +167,7 @@ def _conclude(
 def _write_examples(path: Path, examples: Sequence[Example]) -> None:
     """The samples that the page shows, so that it can be drawn without model and data."""
     columns = ("index", "x", "x_adv", "before", "after", "fooled")
-    arrays = {name: np.array([getattr(e, name) for e in examples]) for name in columns}
+    arrays: dict[str, Any] = {n: np.array([getattr(e, n) for e in examples]) for n in columns}
     part = path.with_name(path.name + ".part")
     with part.open("wb") as file:
         np.savez(file, **arrays)
