@@ -1,4 +1,4 @@
-"""How many samples stand at each of many budgets, from one run: `curve`."""
+"""What a model withstands at each of many budgets, from one run: `curve`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from pertcore.attacks.run import DETERMINISTIC_CHUNK, Progress, attack
 from pertcore.chunked import chunked
 from pertcore.constraints import parse_number
 from pertcore.errors import InputError
+from pertcore.evaluation.regression_curve import RegressionCurve, driven
 from pertcore.evaluation.search import Bracket, search
 from pertcore.oracle import Array, Calls, Oracle
 from pertcore.result import AttackResult
@@ -96,7 +97,7 @@ def curve(
     rng: int = 0,
     callback: Callable[[Progress], None] | None = None,
     **settings: Any,
-) -> Curve:
+) -> Curve | RegressionCurve:
     """Robust accuracy of a classifier over many budgets, for the price of a few attacks.
 
     eps: the budgets, numbers or text such as "8/255", in the units of x. attack: any of
@@ -105,21 +106,33 @@ def curve(
     once counts at every larger budget, so that the curve never rises. x, y, norm, rng, callback
     and further settings as `pertcore.attack` takes them.
 
-    Raises InputError for a wrong call before any model run, and for a regression.
+    Of a regression, the losses and output PSNRs over the budgets: an attack at each, that keeps
+    the point of the budget before where it finds none worse.
+
+    Raises InputError for a wrong call before any model run.
     """
     row = attack if isinstance(attack, Attack) else find(attack)
-    budgets = _budgets(eps)
-    seed = whole("rng", rng, 0)
+    budgets, seed = _budgets(eps), whole("rng", rng, 0)
     common = {"norm": norm, **settings}
     given = checked_once(row, oracle, x, y, budgets, common)
-    deterministic = bool(common.pop("deterministic", False))
+    run = fooled if given.goal.task == "classification" else _driven
+    return run(oracle, given, row, budgets, seed, callback, common)
+
+
+def fooled(
+    oracle: Oracle, given: Given, row: Attack, budgets: Array, seed: int, callback: Any,
+    common: dict[str, Any],
+) -> Curve:  # fmt: skip
+    """The curve of a classifier; `given` holds the checked arguments, `common` as they came."""
+    own = dict(common)
+    deterministic = bool(own.pop("deterministic", False))
     model = settled(oracle, deterministic)
     started, before = time.perf_counter(), model.calls.copy()
     largest = None if row.minimum_norm else float(budgets[-1])
     if row.minimum_norm or largest == 0:
-        found = _once(model, given, row, largest, seed, callback, common)
+        found = _once(model, given, row, largest, seed, callback, own)
     else:
-        found = _searched(model, given, row, budgets[budgets > 0], seed, callback, common)
+        found = _searched(model, given, row, budgets[budgets > 0], seed, callback, own)
     grid = np.concatenate([[0.0], budgets[budgets > 0]])
     return Curve(
         eps=budgets, norms=np.where(found.attackable, found.norms, 0.0),
@@ -127,11 +140,34 @@ def curve(
         x_adv=given.restore(found.points), attackable=found.attackable,
         calls=model.calls - before, seconds=time.perf_counter() - started, rounds=found.rounds,
         warnings=tuple(dict.fromkeys([*given.warnings, *found.warnings])),
-        settings={
-            "attack": row.name, "seed": seed, "eps": budgets.tolist(),
-            "deterministic": deterministic, **common,
-        },
+        settings=_settings(row, budgets, seed, deterministic, own),
     )  # fmt: skip
+
+
+def _driven(
+    oracle: Oracle, given: Given, row: Attack, budgets: Array, seed: int, callback: Any,
+    common: dict[str, Any],
+) -> RegressionCurve:  # fmt: skip
+    """The curve of a regression."""
+    own = dict(common)
+    deterministic = bool(own.pop("deterministic", False))
+    model = settled(oracle, deterministic)
+    started, before = time.perf_counter(), model.calls.copy()
+    found = driven(given, budgets, _attempt(model, given, row, seed, callback, own))
+    return RegressionCurve(
+        eps=budgets, **found.figures, metrics=found.metrics, carried=found.carried,
+        x_adv=given.restore(found.points), calls=model.calls - before,
+        seconds=time.perf_counter() - started,
+        warnings=tuple(dict.fromkeys([*given.warnings, *found.warnings])),
+        settings=_settings(row, budgets, seed, deterministic, own),
+    )  # fmt: skip
+
+
+def _settings(
+    row: Attack, budgets: Array, seed: int, deterministic: bool, own: dict[str, Any]
+) -> dict[str, Any]:
+    told = {"attack": row.name, "seed": seed, "eps": budgets.tolist()}
+    return {**told, "deterministic": deterministic, **own}
 
 
 def settled(oracle: Oracle, deterministic: bool) -> Oracle:
@@ -162,13 +198,10 @@ def checked_once(
     own["targeted"] = bool(own["targeted"])
     known = {*names, "decision", "peak", "batch_size", "deterministic"}
     options = row.checked({k: v for k, v in common.items() if k not in known})
-    given = prepare(
+    return prepare(
         row, oracle, x, y, eps=float(budgets[-1]), decision=common.get("decision", 0.0),
         peak=common.get("peak", 1.0), loss=common.get("loss"), options=options, **own,
     )  # fmt: skip
-    if given.goal.task != "classification":
-        raise InputError("a curve counts fooled samples, and this is a regression")
-    return given
 
 
 def _attempt(

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from pertcore.attacks.feasibility import LinearEstimate, diameter, linear_estimate
-from pertcore.attacks.options import number
+from pertcore.attacks.options import number, whole
 from pertcore.attacks.prepare import Given
 from pertcore.attacks.registry import Attack, find
+from pertcore.attacks.run import Progress
 from pertcore.errors import InputError
-from pertcore.evaluation.curve import Curve, checked_once, curve, settled
+from pertcore.evaluation.curve import checked_once, fooled, settled
 from pertcore.oracle import Array, Calls, Oracle
 
 # Budgets that are searched begin at this share of the smallest linear estimate, and end, where no
@@ -94,6 +96,7 @@ def robustness(
     tolerance: float = 0.05,
     largest: float | str | None = None,
     rng: int = 0,
+    callback: Callable[[Progress], None] | None = None,
     **settings: Any,
 ) -> Robustness:
     """rho1, rho2, eps99 and quantiles of the smallest perturbations of a classifier's samples.
@@ -101,7 +104,7 @@ def robustness(
     A minimum-norm attack, such as the paper's DeepFool, runs once. For any other the smallest
     budget of each sample is searched up to a factor of 1 + `tolerance`, from a quarter of the
     smallest linear estimate to `largest` (None: the diameter of the bounds, else 64 times the
-    largest estimate). x, y, norm, rng and further settings as `pertcore.curve` takes them.
+    largest estimate). x, y, norm, rng, callback and further settings are those of `pertcore.curve`.
 
     Raises InputError for a wrong call before any model run, and for a regression.
     """
@@ -109,13 +112,15 @@ def robustness(
     ratio = 1 + number("tolerance", tolerance, above=1e-4, most=1.0)
     top = None if largest is None else number("largest", largest, above=1e-300)
     common = {"norm": norm, **settings}
-    given = checked_once(row, oracle, x, y, np.zeros(1), common)
+    seed, given = whole("rng", rng, 0), checked_once(row, oracle, x, y, np.zeros(1), common)
+    if given.goal.task != "classification":
+        raise InputError("robustness is the smallest budget that fools, and this is a regression")
     deterministic = bool(common.pop("deterministic", False))
     model = settled(oracle, deterministic)
     started, before = time.perf_counter(), model.calls.copy()
     estimate = linear_estimate(model, given, settings.get("batch_size"))
     budgets = np.zeros(1) if row.minimum_norm else _grid(estimate, given, ratio, top)
-    found: Curve = curve(model, x, y, eps=budgets, attack=row, rng=rng, **common)
+    found = fooled(model, given, row, budgets, seed, callback, common)
     return Robustness(
         norms=found.norms, linear=np.where(found.attackable, estimate.eps, 0.0),
         sizes=estimate.size, attackable=found.attackable,
