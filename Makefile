@@ -44,7 +44,7 @@ $(READY): pyproject.toml setup.py constraints.txt
 	touch $(READY)
 
 $(VENV)/.docs: $(READY)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt '.[docs]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
 	touch $(VENV)/.docs
 
 clean:
