@@ -67,11 +67,14 @@ def test_unrun_code_is_seen():
     assert unrun("```text\nfoolbox.attacks.LinfPGD()\n```\n") == []
 
 
+def libraries(code):
+    return [x for x in LIBRARIES if re.search(rf"^\s*(import|from) {x}\b", code, re.M)]
+
+
 def needed(code):
     """Why a block cannot run here, or ''."""
-    for name in LIBRARIES:
-        uses = re.search(rf"^\s*(import|from) {name}\b", code, re.M)
-        if uses and importlib.util.find_spec(name) is None:
+    for name in libraries(code):
+        if importlib.util.find_spec(name) is None:
             return f"{name} is not installed"
     absent = [name for name in DATA if f'"{name}"' in code and not (SHARED / DATA[name]).exists()]
     return f"{absent[0]}: the data folder is absent" if absent else ""
@@ -104,4 +107,6 @@ def test_block(language, code):
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PertcoreWarning)
+        if libraries(code):
+            warnings.simplefilter("ignore", DeprecationWarning)  # theirs
         exec(compile(code, "example", "exec"), {"__name__": "example"})
