@@ -16,8 +16,8 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "api.md"
 HEAD = """# API
 
-Everything that `import pertcore as pc` offers, in the words of the code. What is neither on this page nor in the guides
-is internal and may change in any release: see [Stability](stability.md).
+Everything that `import pertcore as pc` offers, in the words of the code. What is neither on this
+page nor in the guides is internal and may change in any release: see [Stability](stability.md).
 
 Written by tests/test_api_page.py from `pertcore.PUBLIC`.
 """
@@ -101,8 +101,8 @@ def section(title, node, level="##"):
     parts = [f"\n{level} {title}\n", ast.get_docstring(node) or ""]
     if isinstance(node, ast.FunctionDef):
         parts.insert(1, call(node) + "\n")
-    head, *texts = parts
-    return head + "\n" + "".join(textwrap.indent(text, "    ") + "\n" for text in texts) + rows(node)
+    told = "".join(textwrap.indent(text, "    ") + "\n" for text in parts[1:])
+    return f"{parts[0]}\n{told}{rows(node)}"
 
 
 def rows(node):
@@ -125,7 +125,7 @@ def described(name):
 
 
 def page():
-    met = "".join(section(name, definition(module, name), "###") for name, module in RESULTS.items())
+    met = "".join(section(name, definition(at, name), "###") for name, at in RESULTS.items())
     return HEAD + "".join(described(name) for name in PUBLIC) + "\n## What comes back\n" + met
 
 
