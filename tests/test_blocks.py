@@ -26,6 +26,7 @@ OURS = re.compile(r"^\s*pertcore \w|\bpc\.\w|\bpertcore\.\w+\(", re.M)
 FENCE = re.compile(r"^( *)```([^\n]*)\n(.*?)^\1```$", re.S | re.M)
 LIBRARIES = ("jax", "foolbox", "art")  # what a page may use and `make` does not install
 SHARED = Path(os.environ.get("PERTCORE_DATA", ROOT.parent / "shared" / "data"))
+REGISTERING = "extending.md"  # its blocks change registries, so each is a process of its own
 DATA = {  # what a page calls it -> where the data folder has it
     "fastestdet.onnx": "models/detector_fastestdet_coco.onnx",
     "voc2012": "datasets/voc2012",
@@ -39,7 +40,7 @@ def fences(text):
 
 def blocks():
     return [
-        pytest.param(language, code, id=f"{path.relative_to(ROOT).as_posix()}-{number}")
+        pytest.param(path.name, language, code, id=f"{path.relative_to(ROOT).as_posix()}-{number}")
         for path in TEXTS
         for number, (language, code) in enumerate(fences(path.read_text()))
         if language in RUN
@@ -97,14 +98,25 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("folder")
-@pytest.mark.parametrize(("language", "code"), blocks())
-def test_block(language, code):
+@pytest.mark.parametrize(("page", "language", "code"), blocks())
+def test_block(page, language, code):
     if reason := needed(code):
         pytest.skip(reason)
     if language == "sh":
-        done = subprocess.run(["sh", "-eu", "-c", code], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr or done.stdout
-        return
+        called("sh", "-eu", "-c", code)
+    elif page == REGISTERING:
+        Path("example.py").write_text(code)
+        called(sys.executable, "example.py")
+    else:
+        executed(code)
+
+
+def called(*command):
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr or done.stdout
+
+
+def executed(code):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PertcoreWarning)
         if libraries(code):
