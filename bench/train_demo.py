@@ -2,7 +2,7 @@
 
 A convolutional classifier and an autoencoder on scikit-learn's digits (8 x 8, scaled to [0, 1]),
 written to pertcore/demo/ as standard ONNX together with the held-out images and labels. PyTorch
-fits the weights, onnx.helper writes the graphs. The seed fixes split, order and weights.
+fits the weights. The seed fixes split, order and weights.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from onnx import helper, numpy_helper
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
+from bench.sequential import export
+
 ROOM = Path(__file__).resolve().parent.parent / "pertcore" / "demo"
-OPSET, IR = 18, 10
 HELD_OUT = 500
 IMAGE = (1, 8, 8)
 
@@ -70,62 +70,6 @@ def fit(model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor, epochs: int, l
             schedule.step()
 
 
-class Graph:
-    """Nodes and weights of a chain in which each node reads what the last one wrote."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.weights: list[onnx.TensorProto] = []
-        self.last = "image"
-
-    def add(self, op: str, *constants: tuple[str, np.ndarray], **attributes: Any) -> None:
-        name = f"{op.lower()}_{len(self.nodes)}"
-        names = [f"{name}.{part}" for part, _ in constants]
-        self.weights += [
-            numpy_helper.from_array(np.ascontiguousarray(value), full)
-            for full, (_, value) in zip(names, constants, strict=True)
-        ]
-        self.nodes.append(helper.make_node(op, [self.last, *names], [name], name, **attributes))
-        self.last = name
-
-    def add_layer(self, layer: torch.nn.Module) -> None:
-        parameters = [(k, v.detach().numpy()) for k, v in layer.named_parameters()]
-        if isinstance(layer, torch.nn.Conv2d):
-            self.add("Conv", *parameters, pads=[1] * 4, strides=list(layer.stride))
-        elif isinstance(layer, torch.nn.Linear):
-            self.add("Gemm", *parameters, transB=1)
-        elif isinstance(layer, torch.nn.Unflatten):
-            self.add("Reshape", ("shape", np.array([-1, *IMAGE], dtype=np.int64)))
-        else:
-            self.add({"ReLU": "Relu", "Flatten": "Flatten", "Sigmoid": "Sigmoid"}[_kind(layer)])
-
-
-def _kind(layer: torch.nn.Module) -> str:
-    return type(layer).__name__
-
-
-def export(
-    model: torch.nn.Sequential, output: str, shape: tuple[int, ...], doc: str
-) -> onnx.ModelProto:
-    """The chain as a checked ONNX model with a free batch axis named n."""
-    graph = Graph()
-    for layer in model:
-        graph.add_layer(layer)
-    graph.nodes[-1].output[0] = output
-    made = helper.make_graph(
-        graph.nodes,
-        output,
-        [helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, ["n", *IMAGE])],
-        [helper.make_tensor_value_info(output, onnx.TensorProto.FLOAT, ["n", *shape])],
-        graph.weights,
-        doc_string=doc,
-    )
-    opset = helper.make_opsetid("", OPSET)
-    proto = helper.make_model(made, opset_imports=[opset], ir_version=IR, producer_name="pertcore")
-    onnx.checker.check_model(proto, full_check=True)
-    return proto
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
@@ -145,11 +89,13 @@ def main() -> None:
 
     origin = f"scikit-learn digits, seed {options.seed}"
     onnx.save(
-        export(reader, "logits", (10,), f"{origin}, held-out accuracy {accuracy:.4f}"),
+        export(reader, IMAGE, "logits", (10,), f"{origin}, held-out accuracy {accuracy:.4f}"),
         options.out / "digits_classifier.onnx",
     )
     onnx.save(
-        export(coder, "restored", IMAGE, f"{origin}, held-out mean squared error {error:.5f}"),
+        export(
+            coder, IMAGE, "restored", IMAGE, f"{origin}, held-out mean squared error {error:.5f}"
+        ),
         options.out / "digits_autoencoder.onnx",
     )
     np.savez_compressed(options.out / "digits.npz", x=x_test.numpy(), y=y_test.numpy())

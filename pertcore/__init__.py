@@ -12,6 +12,7 @@ PUBLIC = {
     "attacks": "pertcore.attacks",
     "curve": "pertcore.evaluation.curve",
     "robustness": "pertcore.evaluation.robustness",
+    "data": "pertcore.data",
     "doubts": "pertcore.attacks.doubts",
     "jacobian": "pertcore.solvers.jacobian",
     "singular_vectors": "pertcore.solvers.jacobian_norms",

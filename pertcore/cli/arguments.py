@@ -66,6 +66,7 @@ class AttackArguments:
     straight_through: bool = False
     deterministic: bool = False
     out: str | None = None
+    resume: bool = False
 
     def options(self) -> dict[str, Any]:
         """The attack's own options that were given, numbers read."""
@@ -100,7 +101,7 @@ class AttackArguments:
         words = ["pertcore", "attack", *(str(model) for model in self.models)]
         for entry in fields(self):
             value = getattr(self, entry.name)
-            if entry.name == "models" or value is None or value == entry.default:
+            if entry.name in ("models", "resume") or value is None or value == entry.default:
                 continue
             several = value if isinstance(value, list) else [value]
             for one in several:

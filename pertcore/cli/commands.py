@@ -212,6 +212,9 @@ def attack(
         bool, typer.Option("--deterministic", help="Same seed, same bits.")
     ] = False,
     out: Annotated[str | None, typer.Option(help="Folder for all results.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the unfinished run in --out.")
+    ] = False,
 ) -> None:
     """Find adversarial examples for samples of a data set and verify them on the model.
 

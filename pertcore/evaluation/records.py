@@ -151,7 +151,10 @@ def write_run(path: Path, facts: dict[str, Any]) -> None:
 def write_text(path: Path, text: str) -> None:
     """A text file that is complete or absent."""
     part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
+    with part.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     part.replace(path)
 
 

@@ -54,14 +54,31 @@ def attacked_batches(
         raise InputError(f"batch_size={batch_size}: a whole number >= 1")
     for start in range(0, len(inputs), batch_size):
         rows = slice(start, min(start + batch_size, len(inputs)))
-        x = inputs[rows]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", PertcoreWarning)
-            result = attack(
-                oracle, x, None if y is None else y[rows], first_index=start, callback=callback,
-                **settings,
-            )  # fmt: skip
-        yield Batch(start, x, result if left_out is None else untouched(result, x, left_out[rows]))
+        yield attacked_batch(
+            oracle, inputs, y, rows=rows, callback=callback, settings=settings, left_out=left_out
+        )
+
+
+def attacked_batch(
+    oracle: Oracle,
+    inputs: Samples,
+    y: Array | None,
+    *,
+    rows: slice,
+    callback: Callable[[Progress], None] | None,
+    settings: dict[str, Any],
+    left_out: Array | None = None,
+) -> Batch:
+    """Samples `rows` alone; see `attacked_batches`."""
+    x = inputs[rows]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PertcoreWarning)
+        result = attack(
+            oracle, x, None if y is None else y[rows], first_index=rows.start, callback=callback,
+            **settings,
+        )  # fmt: skip
+    whole = result if left_out is None else untouched(result, x, left_out[rows])
+    return Batch(rows.start, x, whole)
 
 
 def untouched(result: AttackResult, x: Array, rows: Array) -> AttackResult:

@@ -63,15 +63,13 @@ def test_every_option_of_every_attack_has_a_flag() -> None:
     assert wanted <= set(OPTIONS)
 
 
-def test_attack_leaves_four_files_that_agree(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_attack_leaves_files_that_agree(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
     assert main([*ATTACK, *BUDGET, "--limit", "70", "--batch-size", "32", "--out", str(out)]) == 0
     shown = capfd.readouterr()
     assert "fooling ratio" in shown.out and str(out) in shown.out
     assert sorted(p.name for p in out.iterdir()) == [
-        "report.html", "results.parquet", "run.json", "x_adv.npy",
+        ".lock", "examples.npz", "report.html", "results.parquet", "run.json", "x_adv.npy",
     ]  # fmt: skip
     x, y = (part[:70] for part in digits())
     x_adv = np.load(out / "x_adv.npy")

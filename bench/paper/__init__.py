@@ -1,0 +1,1 @@
+"""Networks and measurements of the paper's Section VI, made anew."""

@@ -1,0 +1,1 @@
+"""Runs over blocks of samples that survive a kill: parts on disk, a lock, resume."""

@@ -1,0 +1,114 @@
+"""The folder of one run: locked while it is alive, and never another run's by mistake."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pertcore.errors import InputError
+from pertcore.evaluation.records import versions, write_run
+from pertcore.evaluation.runs.parts import Block, join_parts, read_part, write_part
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A folder that this process alone may write to until it ends, even by kill -9."""
+
+    path: Path
+    lock: BinaryIO
+    same: dict[str, Any]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def parts(self) -> Path:
+        return self.path / "parts"
+
+    def join(self, starts: list[int]) -> None:
+        """results.parquet and x_adv.npy from the parts that begin at `starts`."""
+        join_parts(self.parts, starts, self.path / "results.parquet", self.path / "x_adv.npy")
+
+    def finish(self, facts: dict[str, Any]) -> None:
+        """run.json, and after a complete run the parts go."""
+        write_run(self.path / "run.json", facts)
+        if facts["complete"]:
+            shutil.rmtree(self.parts)
+
+
+def open_run(path: Path, facts: dict[str, Any], same: dict[str, Any], resume: bool) -> RunFolder:
+    """Lock the folder, compare it with this run, write run.json with status running.
+
+    same: name -> what must be equal for a run to go on. Raises InputError where another process
+    is at work in it, where it holds an unfinished run and `resume` is False, where there is
+    nothing to resume, and where the run to resume differs, naming what.
+    """
+    lock = _locked(path)
+    try:
+        said = _compared(path, json.loads(json.dumps(same, default=str)), resume)
+    except InputError:
+        lock.close()
+        raise
+    if not resume:
+        shutil.rmtree(path / "parts", ignore_errors=True)
+    (path / "parts").mkdir(exist_ok=True)
+    begun = {"status": "running", "complete": False, "versions": versions(), "same": same}
+    write_run(path / "run.json", facts | begun)
+    return RunFolder(path, lock, same, said)
+
+
+def in_blocks(
+    run: RunFolder | None, count: int, size: int, work: Callable[[slice], Block]
+) -> Iterator[tuple[Block, bool]]:
+    """Block after block in order, with True where it was computed now; kept once it is out."""
+    for start in range(0, count, size):
+        rows = slice(start, min(start + size, count))
+        kept = None if run is None else read_part(run.parts, rows)
+        block = work(rows) if kept is None else kept
+        if run is not None and kept is None:
+            write_part(run.parts, block)
+        yield block, kept is None
+
+
+def _locked(path: Path) -> BinaryIO:
+    import fcntl
+
+    lock = (path / ".lock").open("wb")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise InputError(
+            f"--out {path}: another run is at work in this folder: wait for it or give another"
+        ) from None
+    return lock
+
+
+def _compared(path: Path, same: dict[str, Any], resume: bool) -> tuple[str, ...]:
+    try:
+        there = json.loads((path / "run.json").read_text())
+    except (OSError, ValueError):
+        there = {}
+    unfinished = not there.get("complete", False) and any((path / "parts").glob("*.json"))
+    if not resume and unfinished:
+        raise InputError(
+            f"--out {path}: holds an unfinished run: go on with --resume, or give another folder"
+        )
+    if not resume:
+        return ()
+    if "same" not in there or there.get("complete"):
+        what = "the run there is complete" if there.get("complete") else "no run was begun there"
+        raise InputError(f"--resume: nothing to go on with in {path}: {what}")
+    before = there["same"]
+    differing = [name for name in {**before, **same} if before.get(name) != same.get(name)]
+    if differing:
+        told = "; ".join(f"{n}: {before.get(n)} then, {same.get(n)} now" for n in differing)
+        raise InputError(f"--resume {path}: another run: {told}")
+    old, new = there["versions"], versions()
+    return tuple(
+        f"resumed with {name} {new.get(name)}, begun with {old.get(name)}: rows may differ"
+        for name in {**old, **new}
+        if old.get(name) != new.get(name)
+    )

@@ -1,0 +1,119 @@
+"""Parts of a run on disk: one block's rows, points and state, each complete or absent."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from pertcore.errors import BackendError
+from pertcore.evaluation.records import ArrayWriter
+from pertcore.oracle import Array
+
+
+@dataclass(frozen=True)
+class Block:
+    """What is known of samples `start` onwards: a row each, points, and plain JSON state."""
+
+    start: int
+    columns: dict[str, Any]
+    points: Array | None
+    state: dict[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.columns["index"])
+
+
+def write_part(folder: Path, block: Block) -> None:
+    """Rows and points first, then the record with their digests: without it they do not count.
+
+    Raises BackendError where the disk takes no more; what was finished before stays.
+    """
+    import pyarrow
+    from pyarrow import parquet
+
+    table = pyarrow.table(block.columns)
+    record: dict[str, Any] = {"start": block.start, "samples": len(block), "state": block.state}
+    stem = _stem(folder, block.start)
+    try:
+        record["rows"] = _placed(
+            stem.with_suffix(".parquet"), lambda file: parquet.write_table(table, file)
+        )
+        if block.points is not None:
+            points = np.ascontiguousarray(block.points)
+            record["points"] = _placed(
+                stem.with_suffix(".npy"), lambda file: np.save(file, points, allow_pickle=False)
+            )
+        _placed(stem.with_suffix(".json"), lambda file: file.write(json.dumps(record).encode()))
+    except OSError as error:
+        raise BackendError(
+            f"{folder}: cannot write samples {block.start}.. ({error.strerror}): what is finished "
+            "is kept; make room and go on with --resume"
+        ) from None
+
+
+def read_part(folder: Path, rows: slice) -> Block | None:
+    """The block of samples `rows`, or None where it is missing, incomplete or damaged."""
+    from pyarrow import parquet
+
+    stem = _stem(folder, rows.start)
+    try:
+        record = json.loads(stem.with_suffix(".json").read_text())
+        whole = record["samples"] == rows.stop - rows.start and all(
+            _digest(stem.with_suffix(suffix)) == record[name]
+            for name, suffix in (("rows", ".parquet"), ("points", ".npy"))
+            if name in record
+        )
+    except (OSError, ValueError, KeyError):
+        return None
+    if not whole:
+        return None
+    table = parquet.read_table(stem.with_suffix(".parquet"))
+    columns = {name: table[name].to_numpy() for name in table.column_names}
+    points = np.load(stem.with_suffix(".npy"), mmap_mode="r") if "points" in record else None
+    return Block(rows.start, columns, points, record["state"])
+
+
+def join_parts(folder: Path, starts: Sequence[int], rows: Path, points: Path) -> None:
+    """The parts that begin at `starts` as one Parquet file and one .npy, a part in memory."""
+    from pyarrow import parquet
+
+    unfinished = rows.with_name(rows.name + ".part")
+    schema = parquet.read_schema(_stem(folder, starts[0]).with_suffix(".parquet"))
+    with parquet.ParquetWriter(unfinished, schema) as writer:
+        for start in starts:
+            writer.write_table(parquet.read_table(_stem(folder, start).with_suffix(".parquet")))
+    first = _stem(folder, starts[0]).with_suffix(".npy")
+    if first.exists():
+        head = np.load(first, mmap_mode="r")
+        with ArrayWriter(points, head.shape[1:], head.dtype) as whole:
+            for start in starts:
+                whole.append(np.load(_stem(folder, start).with_suffix(".npy")))
+    unfinished.replace(rows)
+
+
+def _stem(folder: Path, start: int) -> Path:
+    return folder / f"{start:012d}"
+
+
+def _placed(path: Path, write: Callable[[BinaryIO], Any]) -> str:
+    """Write under another name, flush to the disk, rename; the file's sha256."""
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
+    digest = _digest(part)
+    part.replace(path)
+    return digest
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
