@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from pertcore.evaluation.charts import Chart, Histogram, drawn
+from pertcore.evaluation.charts import MARKS, Chart, Histogram, drawn
 from pertcore.evaluation.pictures import Picture, value_uri
 from pertcore.evaluation.records import write_text
 
 TEMPLATE, STYLE, SCRIPT = "report.html.jinja", "report.css", "report.js"
-LINES = 8
 
 
 @dataclass(frozen=True)
@@ -60,6 +59,11 @@ class Gallery:
     note: str = ""
     filters: bool = False
 
+    def groups(self) -> list[str]:
+        """The groups of its pictures, each once, numbers in their order."""
+        found = {picture.group for picture in self.pictures} - {""}
+        return sorted(found, key=lambda group: (len(group), group))
+
 
 @dataclass(frozen=True)
 class Report:
@@ -98,7 +102,7 @@ def render(report: Report) -> str:
     style, script = _source(STYLE), _source(SCRIPT)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.from_string(_source(TEMPLATE)).render(
-        report=report, charts=[drawn(chart) for chart in report.charts], lines=LINES,
+        report=report, charts=[drawn(chart) for chart in report.charts], colours=len(MARKS),
         style=Markup(style), script=Markup(script), digest=digest, icon=_icon(),
         is_share=lambda cell: isinstance(cell, Share) and math.isfinite(cell.value),
     )  # fmt: skip
