@@ -147,9 +147,7 @@ def _drawn_lines(chart: Chart) -> Drawing:
     return drawing
 
 
-def _line(
-    drawing: Drawing, frame: Frame, colour: int, line: Series
-) -> list[tuple[float, float]]:
+def _line(drawing: Drawing, frame: Frame, colour: int, line: Series) -> list[tuple[float, float]]:
     spots = [frame.place(x, y) for x, y in line.points if math.isfinite(y) and x < LARGEST]
     if line.band:
         pairs = list(zip(line.points, line.band, strict=True))

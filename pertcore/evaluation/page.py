@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pertcore.evaluation.charts import histogram
 from pertcore.evaluation.page_parts import (
     budgets,
     changes,
@@ -19,7 +20,6 @@ from pertcore.evaluation.page_parts import (
     spread,
     with_interval,
 )
-from pertcore.evaluation.charts import histogram
 from pertcore.evaluation.pictures import PICTURED, is_image, picture
 from pertcore.evaluation.reading import Kept, as_curve, as_result, as_robustness, read_run
 from pertcore.evaluation.report import Card, Gallery, Report, Table, shown
@@ -230,7 +230,11 @@ def _title(facts: dict[str, Any]) -> str:
     given, settings = facts.get("arguments", {}), facts.get("settings", {})
     models = " + ".join(Path(str(path)).name for path in given.get("models", []))
     attack = settings.get("attack", given.get("attack", "attack"))
-    what = {"attack": attack, "curve": f"Curve of {attack}", "robustness": f"Robustness by {attack}"}
+    what = {
+        "attack": attack,
+        "curve": f"Curve of {attack}",
+        "robustness": f"Robustness by {attack}",
+    }
     budget = given.get("eps") if facts["kind"] == "attack" else None
     told = f", eps {budget}" if budget is not None else ""
     on = f" on {models}" if models else ""

@@ -140,9 +140,7 @@ def spread(columns: dict[str, Array]) -> Table:
         finite = values[np.isfinite(values)]
         figures = [np.mean(finite), *np.quantile(finite, levels)] if len(finite) else [np.nan] * 4
         rows.append((name, *(shown(float(v)) for v in figures), str(len(finite))))
-    return Table(
-        "Figures over the samples", ("", "mean", "10 %", "median", "90 %", "finite"), rows
-    )
+    return Table("Figures over the samples", ("", "mean", "10 %", "median", "90 %", "finite"), rows)
 
 
 def endings(result: AttackResult) -> list[tuple[str, str, str]]:
