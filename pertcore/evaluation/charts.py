@@ -191,10 +191,11 @@ def _name_beside(
 
 def _name_ends(drawing: Drawing, finals: list[tuple[int, str, tuple[float, float]]]) -> None:
     """Names at the right ends of their lines, moved apart where they would overlap."""
-    lowest = HEIGHT - BOTTOM + LINE
-    for colour, name, (x, y) in sorted(finals, key=lambda final: -final[2][1]):
-        lowest = min(y + 4, lowest - LINE)
-        drawing.texts.append((f"c{colour}", x + 10, round(lowest, 1), "start", name))
+    room = HEIGHT - BOTTOM + 4 - LINE * (len(finals) - 1)
+    y = TOP - LINE
+    for place, (colour, name, (x, end)) in enumerate(sorted(finals, key=lambda f: f[2][1])):
+        y = min(max(end + 4, y + LINE), room + LINE * place)
+        drawing.texts.append((f"c{colour}", x + 10, round(y, 1), "start", name))
 
 
 def _drawn_bars(chart: Histogram) -> Drawing:
@@ -205,14 +206,14 @@ def _drawn_bars(chart: Histogram) -> Drawing:
     _axes(drawing, frame, chart.x_label, [(y, f"{y:,.0f}") for y in marks])
     for lo, hi, count in zip(chart.edges, chart.edges[1:], chart.counts):
         (x0, y1), (x1, y0) = frame.place(lo, count), frame.place(hi, 0)
-        right = chart.split is not None and lo >= chart.split - 1e-12 * abs(hi - lo)
+        left = chart.split is not None and hi <= chart.split + 1e-9 * abs(hi - lo)
         told = f"{lo:.4g} to {hi:.4g}: {count}"
-        drawing.bars.append((int(right), x0 + 0.6, y1, round(x1 - x0 - 1.2, 1), y0 - y1, told))
+        drawing.bars.append((int(left), x0 + 0.6, y1, round(x1 - x0 - 1.2, 1), y0 - y1, told))
     if chart.split is not None and chart.edges[0] < chart.split < chart.edges[-1]:
         x, y = frame.place(chart.split, most * 1.08)
         drawing.grid.append((x, y, x, HEIGHT - BOTTOM))
-        drawing.texts.append(("c0", x - 8, TOP + 4, "end", chart.sides[0]))
-        drawing.texts.append(("c1", x + 8, TOP + 4, "start", chart.sides[1]))
+        drawing.texts.append(("c1", x - 8, TOP + 4, "end", chart.sides[0]))
+        drawing.texts.append(("c0", x + 8, TOP + 4, "start", chart.sides[1]))
     return drawing
 
 

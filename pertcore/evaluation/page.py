@@ -44,8 +44,9 @@ def page_of(folder: str | Path) -> Report:
         command=str(facts.get("command", UNKNOWN)),
         warnings=[*_missing(kept), *map(str, facts.get("warnings", []))],
         galleries=galleries,
-        details=[*tables, *_figures(facts)],
-        facts={name.replace("_", " "): _spelled(facts[name]) for name in FACTS if name in facts},
+        tables=[*body.pop("tables"), *tables],
+        details=[*body.pop("details", []), *_figures(facts)],
+        facts={name.replace("_", " "): _spelled(facts[name]) for name in FACTS if facts.get(name)},
         **body,
     )
 
@@ -149,10 +150,8 @@ def _curve(kept: Kept) -> dict[str, Any]:
         "lead": lead, "cards": cards,
         "charts": [curve_chart(curve.norms, curve.attackable, _norm(kept), at=curve.eps),
                    smallest(curve.norms, curve.attackable, _norm(kept))],
-        "tables": [
-            budgets(curve.eps, curve.robust_accuracy, low, high, curve.fooling_ratio),
-            per_class(kept.row("label"), curve.attackable, columns, curve.norms),
-        ],
+        "tables": [per_class(kept.row("label"), curve.attackable, columns, curve.norms)],
+        "details": [budgets(curve.eps, curve.robust_accuracy, low, high, curve.fooling_ratio)],
     }  # fmt: skip
 
 

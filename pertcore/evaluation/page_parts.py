@@ -65,7 +65,7 @@ def smallest(norms: Array, attackable: Array, norm: str) -> Histogram:
     never = int(np.count_nonzero(attackable)) - len(found)
     note = "Of the samples that were right before. The smallest found; less may be enough."
     if never:
-        note += f" {never} were not fooled and are not drawn."
+        note += f" Not drawn: {never} that nothing fooled."
     return histogram("Smallest norms", norm, found, note=note)
 
 
@@ -112,9 +112,11 @@ def per_class(
         row = [str(one), str(int(own.sum())), Share(float(np.mean(attackable[own])))]
         row += [*map(Share, shares), shown(_middle(norms[fooled]))]
         rows.append(row if seen is None else [*row, _mode(seen[fooled])])
-    header = ["class", "samples", "right before", *standing, "median norm of the fooled"]
+    header = ["class", "samples", "right before", *standing, "median norm"]
     kept = np.sort(np.argsort(order, kind="stable")[:CLASSES])
-    note = f"The {CLASSES} least robust of {len(rows)} classes." if len(rows) > CLASSES else ""
+    note = "The norm is that of the samples that were fooled."
+    if len(rows) > CLASSES:
+        note += f" The {CLASSES} least robust of {len(rows)} classes."
     return Table(
         "Classes", header if seen is None else [*header, "mostly seen as"],
         [rows[k] for k in kept], note,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,10 @@ from pertcore.result import AttackResult, Status
 
 KINDS = ("attack", "curve", "robustness")
 # Columns of results.parquet that are neither a metric nor a part of another field.
-PLAIN = ("index", "name", "label", "target", "before", "after", "success", "status", "norm",
-         "margin", "loss_before", "loss_after", "linear_value", "linear_upper", "calls")  # fmt: skip
+PLAIN = (
+    "index", "name", "label", "target", "before", "after", "success", "status", "norm", "margin",
+    "loss_before", "loss_after", "linear_value", "linear_upper", "calls",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Kept:
     folder: Path
     facts: dict[str, Any]
     rows: dict[str, Array]
-    examples: list[Example] | None = field(default=None)
+    examples: list[Example] | None = None
 
     @property
     def kind(self) -> str:
