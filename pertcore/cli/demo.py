@@ -89,7 +89,8 @@ def run(out: str, seed: int) -> None:
     page = Report(
         title="pertcore on handwritten digits",
         lead=f"{len(x)} held-out images of 8 x 8 pixels. Every figure is recomputed from the "
-        "perturbed images on the model itself; every perturbation lies inside the budget and inside [0, 1].",
+        "perturbed images on the model itself; every perturbation lies inside the budget and "
+        "inside [0, 1].",
         command=f"pertcore demo --out {folder} --seed {seed}",
         charts=[_curves(fooled)],
         tables=tables,

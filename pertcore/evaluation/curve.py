@@ -18,7 +18,9 @@ from pertcore.chunked import chunked
 from pertcore.constraints import parse_number
 from pertcore.errors import InputError
 from pertcore.evaluation.intervals import wilson
+from pertcore.evaluation.page_parts import budgets, curve_chart, figure
 from pertcore.evaluation.search import Bracket, search
+from pertcore.notebook import html_table
 from pertcore.oracle import Array, Calls, Oracle
 from pertcore.result import AttackResult
 
@@ -66,6 +68,17 @@ class Curve:
         """Lower and upper ends (m,) of the confidence interval of the robust accuracy: what
         another sample of this size could have shown (Wilson 1927)."""
         return wilson(self.robust_accuracy, len(self.norms), level)
+
+    def plot(self) -> Any:
+        """A matplotlib figure of the robust accuracy over eps with its 95 % band. Raises
+        BackendError where matplotlib is missing."""
+        norm = f"l{self.settings.get('norm')}"
+        return figure(curve_chart(self.norms, self.attackable, norm, at=self.eps))
+
+    def _repr_html_(self) -> str:
+        table = budgets(self.eps, self.robust_accuracy, *self.band(), self.fooling_ratio)
+        rows = [[str(cell) for cell in row] for row in table.rows]
+        return html_table(table.header, rows, self.warnings)
 
     def __str__(self) -> str:
         low, high = self.band()

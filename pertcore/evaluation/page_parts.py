@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from pertcore.evaluation.charts import Chart, Histogram, Series, histogram
 from pertcore.evaluation.intervals import wilson
 from pertcore.evaluation.pictures import Example
 from pertcore.evaluation.report import Share, Table, percent, shown
+from pertcore.notebook import lines_figure
 from pertcore.oracle import Array
 from pertcore.result import ADVICE, AttackResult, Status
 
@@ -47,6 +49,12 @@ def curve_chart(
     estimate = Series("linear model", _points(at, _standing(linear, attackable, at)), (), "below")
     note = f"{BAND} The linear model is an estimate at x (Theorem 1), not a bound."
     return Chart("Robust accuracy over eps", f"eps ({norm})", [*lines, estimate], note)
+
+
+def figure(chart: Chart) -> Any:
+    """The chart as a matplotlib figure. Raises BackendError where matplotlib is missing."""
+    lines = [(line.name, line.points, line.band) for line in chart.lines]
+    return lines_figure(chart.title, chart.x_label, lines)
 
 
 def _standing(norms: Array, attackable: Array, at: Array) -> Array:
