@@ -84,7 +84,7 @@ def run(out: str, seed: int) -> None:
     notes = [as_flags(str(w.message)) for w in caught if issubclass(w.category, PertcoreWarning)]
     tables = [_ratios(fooled), _norms(smallest), _errors(restored)]
     for table in tables:
-        show_table(table.title, table.header, table.rows)
+        show_table(table.title, table.header, [[str(cell) for cell in row] for row in table.rows])
     warn(notes)
     page = Report(
         title="pertcore on handwritten digits",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from pertcore.evaluation.page_parts import (
 from pertcore.evaluation.pictures import PICTURED, is_image, picture
 from pertcore.evaluation.reading import Kept, as_curve, as_result, as_robustness, read_run
 from pertcore.evaluation.report import Card, Gallery, Report, Table, shown
+from pertcore.oracle import Array
 from pertcore.result import AttackResult, Status
 
 FACTS = ("finished", "seconds", "model_sha256", "data_sha256", "versions", "machine",
@@ -188,9 +189,9 @@ def _robustness(kept: Kept) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _few(eps: Sequence[float]) -> list[int]:
+def _few(eps: Array) -> list[int]:
     """Places of at most three budgets above zero: the last, and before it a third and two."""
-    places = [k for k, value in enumerate(eps) if value > 0] or [0]
+    places = [k for k, value in enumerate(eps.tolist()) if value > 0] or [0]
     return sorted({places[(len(places) - 1) * part // 3] for part in (1, 2, 3)})
 
 

@@ -18,6 +18,10 @@ from pertcore.oracle import Array, Calls
 from pertcore.result import AttackResult, Status
 
 KINDS = ("attack", "curve", "robustness")
+# What a page needs of run.json.
+NEEDED = {
+    "settings": dict, "summary": dict, "calls": dict, "seconds": int | float, "warnings": list,
+}  # fmt: skip
 # Columns of results.parquet that are neither a metric nor a part of another field.
 PLAIN = (
     "index", "name", "label", "target", "before", "after", "success", "status", "norm", "margin",
@@ -77,6 +81,11 @@ def _facts(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{path}: kind {kind!r}, and this version of pertcore shows {', '.join(KINDS)}"
         )
+    if facts.get("status") == "running":
+        raise InputError(f"{path}: the run is at work or was killed; --resume goes on with it")
+    lacking = [name for name, kind in NEEDED.items() if not isinstance(facts.get(name), kind)]
+    if lacking:
+        raise _damaged(path, f"lacks {', '.join(lacking)}")
     return facts
 
 
@@ -121,13 +130,14 @@ def as_result(kept: Kept) -> AttackResult:
              for name in kept.row("status").tolist()]  # fmt: skip
     if -1 in codes:
         raise _damaged(kept.folder / "results.parquet", "has a status that is not known")
-    same = ("success", "margin", "before", "after", "loss_before", "loss_after")
-    settings = _given(kept, "settings")
+    settings = kept.facts["settings"]
     return AttackResult(
         x_adv=None, delta=None, status=np.array(codes), norms=kept.row("norm"),
-        **{name: kept.row(name) for name in same}, calls=_calls(kept),
-        seconds=float(_given(kept, "seconds")),
-        exact=_given(kept, "summary").get("derivatives") == "exact",
+        success=kept.row("success"), margin=kept.row("margin"), before=kept.row("before"),
+        after=kept.row("after"), loss_before=kept.row("loss_before"),
+        loss_after=kept.row("loss_after"), calls=_calls(kept),
+        seconds=kept.facts["seconds"],
+        exact=kept.facts["summary"].get("derivatives") == "exact",
         task=str(settings.get("task", "classification")),
         metrics={name: values for name, values in kept.rows.items() if name not in PLAIN},
         settings=settings,
@@ -136,12 +146,13 @@ def as_result(kept: Kept) -> AttackResult:
 
 def as_curve(kept: Kept) -> Curve:
     """The curve without its points."""
-    settings = _given(kept, "settings")
+    eps = kept.facts["settings"].get("eps")
+    if not isinstance(eps, list) or not eps:
+        raise _damaged(kept.folder / "run.json", "lists no budgets eps in its settings")
     return Curve(
-        eps=np.array([float(eps) for eps in settings.get("eps", [])]), norms=kept.row("norm"),
-        in_vain=kept.row("in_vain"), x_adv=None, attackable=kept.row("attackable"),
-        calls=_calls(kept), seconds=float(_given(kept, "seconds")),
-        rounds=0, settings=settings,
+        eps=np.array(eps, dtype=np.float64), norms=kept.row("norm"), in_vain=kept.row("in_vain"),
+        x_adv=None, attackable=kept.row("attackable"), calls=_calls(kept),
+        seconds=kept.facts["seconds"], rounds=0, settings=kept.facts["settings"],
     )  # fmt: skip
 
 
@@ -149,17 +160,10 @@ def as_robustness(kept: Kept) -> Robustness:
     """The measures of robustness."""
     return Robustness(
         norms=kept.row("norm"), linear=kept.row("linear"), sizes=kept.row("size"),
-        attackable=kept.row("attackable"), calls=_calls(kept),
-        seconds=float(_given(kept, "seconds")), settings=_given(kept, "settings"),
+        attackable=kept.row("attackable"), calls=_calls(kept), seconds=kept.facts["seconds"],
+        settings=kept.facts["settings"],
     )  # fmt: skip
 
 
 def _calls(kept: Kept) -> Calls:
-    given = _given(kept, "calls")
-    return Calls(*(int(given.get(name, 0)) for name in ("f", "vjp", "jvp")))
-
-
-def _given(kept: Kept, name: str) -> Any:
-    if name not in kept.facts:
-        raise _damaged(kept.folder / "run.json", f"has no {name!r}")
-    return kept.facts[name]
+    return Calls(*(int(kept.facts["calls"].get(name, 0)) for name in ("f", "vjp", "jvp")))

@@ -94,7 +94,6 @@ def render(report: Report) -> str:
     own, which is named by its hash.
     """
     from jinja2 import Environment, StrictUndefined
-    from markupsafe import Markup
 
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -103,7 +102,7 @@ def render(report: Report) -> str:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.from_string(_source(TEMPLATE)).render(
         report=report, charts=[drawn(chart) for chart in report.charts], colours=len(MARKS),
-        style=Markup(style), script=Markup(script), digest=digest, icon=_icon(),
+        style=style, script=script, digest=digest, icon=_icon(),
         is_share=lambda cell: isinstance(cell, Share) and math.isfinite(cell.value),
     )  # fmt: skip
 
