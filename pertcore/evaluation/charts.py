@@ -12,8 +12,8 @@ from pertcore.oracle import Array
 
 # In units of the drawing: narrow, so that its letters can be read when a phone shrinks it.
 WIDTH, HEIGHT = 460.0, 280.0
-LEFT, RIGHT, TOP, BOTTOM = 52.0, 16.0, 16.0, 46.0
-LETTER, LINE = 7.2, 16.0
+LEFT, RIGHT, TOP, BOTTOM = 60.0, 18.0, 18.0, 48.0
+LETTER, LINE = 8.6, 17.0
 # With more points than this on a line, marks hide it.
 MARKED = 24
 BINS = 24

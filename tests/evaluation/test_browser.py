@@ -115,7 +115,8 @@ def test_every_picture_is_there_and_described(
 @pytest.mark.parametrize("width", [390, 1280])
 def test_nothing_sticks_out(kind: str, width: int, pages: dict[str, Path], browser: Any) -> None:
     opened(browser, pages[kind], width=width)
-    assert browser.execute_script("return document.documentElement.scrollWidth") == width
+    page = "document.documentElement"
+    assert browser.execute_script(f"return {page}.scrollWidth <= {page}.clientWidth")
     clipped = browser.execute_script(
         "const wide = innerWidth;"
         "return [...document.querySelectorAll('svg text, img, b, figcaption, dd, button')]"
@@ -199,7 +200,7 @@ def test_the_button_copies_the_command(pages: dict[str, Path], browser: Any) -> 
     )
     button = browser.find_element("css selector", ".command button")
     button.click()
-    wait = "const done = arguments[0]; setTimeout(() => navigator.clipboard.readText().then(done), 200)"
+    wait = "setTimeout(() => navigator.clipboard.readText().then(arguments[0]), 200)"
     assert browser.execute_async_script(wait) == "pertcore curve 'a b.onnx' --inputs x.npy"
     assert button.text == "Copied"
 

@@ -14,6 +14,7 @@ from PIL import Image
 from pertcore.evaluation.charts import (
     HEIGHT,
     LEFT,
+    RIGHT,
     TOP,
     WIDTH,
     Chart,
@@ -157,7 +158,7 @@ def test_what_can_be_shown(shape: tuple[int, ...], image: bool) -> None:
 def test_chart_places_points_on_its_axes() -> None:
     points = [(0.0, 0.0), (0.2, 1.0), (0.1, float("nan"))]
     drawing = drawn(Chart("c", "eps", [Series("a", points, named="above")]))
-    (_, path), right = drawing.lines[0], WIDTH - 16
+    (_, path), right = drawing.lines[0], WIDTH - RIGHT
     bottom = max(y for _, y, *_ in drawing.grid if y < HEIGHT - 40)
     assert path == f"{LEFT},{bottom} {right},{TOP}"
     assert {"0", "0.1", "0.2", "100 %"} <= {text for *_, text in drawing.texts}
