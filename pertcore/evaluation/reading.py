@@ -106,7 +106,8 @@ def _examples(path: Path) -> list[Example] | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # numpy leaves a damaged archive open that it opened itself
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             parts = {name: file[name] for name in ("index", "x", "x_adv", "before", "after",
                                                    "fooled")}  # fmt: skip
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,7 @@ def opened(browser: Any, page: Path, *, width: int = 1280, dark: bool = False) -
     for kind in ("browser", "performance"):
         browser.get_log(kind)
     browser.get(page.as_uri())
+    time.sleep(0.15)  # what scripts throw reaches the log a little after the page is loaded
 
 
 def asked(browser: Any) -> set[str]:
@@ -88,7 +90,7 @@ def test_nothing_fails_and_nothing_is_fetched(
 
 def test_a_page_that_fails_and_fetches_is_seen(tmp_path: Path, browser: Any) -> None:
     page = tmp_path / "bad.html"
-    page.write_text("<img src='missing.png'><script>undefined.x</script>")
+    page.write_text("<img src='missing.png'><script>throw new Error('x')</script>")
     opened(browser, page)
     assert len(browser.get_log("browser")) >= 2
     assert len(asked(browser)) == 2
