@@ -122,8 +122,14 @@ def robustness() -> str:
     return table(
         ("network", *(f"{name}, printed / here" for name in names)),
         [
-            (network, *(f"{printed[n]:.3g} / {whole['measured'][network][n]:.3g}" for n in names))
-            for network, printed in whole["printed"].items()
+            (
+                cell,
+                *(
+                    f"{whole['printed'][cell.partition(',')[0]][n]:.3g} / {found[n]:.3g}"
+                    for n in names
+                ),
+            )
+            for cell, found in whole["measured"].items()
         ],
     )
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy.stats import norm as gauss
 
 from pertcore.attacks.feasibility import linear_estimate
 from pertcore.attacks.options import whole
@@ -18,8 +17,11 @@ from pertcore.attacks.run import DETERMINISTIC_CHUNK, Progress, attack
 from pertcore.chunked import chunked
 from pertcore.constraints import parse_number
 from pertcore.errors import InputError
+from pertcore.evaluation.intervals import wilson
+from pertcore.evaluation.page_parts import budgets, curve_chart, figure
 from pertcore.evaluation.regression_curve import RegressionCurve, driven
 from pertcore.evaluation.search import Bracket, search
+from pertcore.notebook import html_table
 from pertcore.oracle import Array, Calls, Oracle
 from pertcore.result import AttackResult
 
@@ -66,13 +68,18 @@ class Curve:
     def band(self, level: float = 0.95) -> tuple[Array, Array]:
         """Lower and upper ends (m,) of the confidence interval of the robust accuracy: what
         another sample of this size could have shown (Wilson 1927)."""
-        if not 0 < level < 1:
-            raise InputError(f"level={level!r}: between 0 and 1, such as 0.95")
-        n, share = len(self.norms), self.robust_accuracy
-        z = float(gauss.ppf(0.5 + level / 2))
-        middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-        half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
-        return np.clip(middle - half, 0, share), np.clip(middle + half, share, 1)
+        return wilson(self.robust_accuracy, len(self.norms), level)
+
+    def plot(self) -> Any:
+        """A matplotlib figure of the robust accuracy over eps with its 95 % band. Raises
+        BackendError where matplotlib is missing."""
+        norm = f"l{self.settings.get('norm')}"
+        return figure(curve_chart(self.norms, self.attackable, norm, at=self.eps))
+
+    def _repr_html_(self) -> str:
+        table = budgets(self.eps, self.robust_accuracy, *self.band(), self.fooling_ratio)
+        rows = [[str(cell) for cell in row] for row in table.rows]
+        return html_table(table.header, rows, self.warnings)
 
     def __str__(self) -> str:
         low, high = self.band()
