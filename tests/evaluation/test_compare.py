@@ -137,7 +137,7 @@ def test_folders_that_do_not_fit_are_refused(tmp_path, capfd):
     facts = json.loads(run.read_text())
     for change, named in (
         ({"data_sha256": {"x": "0"}}, "different data"), ({"complete": False}, "not complete"),
-        ({"settings": None}, "run.json"),
+        ({"settings": None}, "lacks settings"),
     ):  # fmt: skip
         run.write_text(json.dumps(facts | change))
         assert main(["compare", str(a), str(b)]) == 2
@@ -145,7 +145,7 @@ def test_folders_that_do_not_fit_are_refused(tmp_path, capfd):
     run.write_text("{")
     assert main(["compare", str(a), str(b)]) == 2
     assert main(["compare", str(a), str(tmp_path / "none")]) == 2
-    assert "no folder of a finished run" in capfd.readouterr().err
+    assert "no such folder" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
