@@ -40,7 +40,7 @@ def test_a_pass_has_its_own_random_numbers_and_the_seed_repeats_them():
     x = np.concatenate([x for x, _ in batches(2)])
     noise = np.sign(passes[0][0] - x)
     both = (noise[:20] != 0) & (noise[20:] != 0)
-    assert np.any(noise[:20][both] != noise[20:][both]), "each sample of a pass has numbers of its own"
+    assert np.any(noise[:20][both] != noise[20:][both]), "numbers of its own"
 
 
 def test_batches_keep_what_they_carry():
