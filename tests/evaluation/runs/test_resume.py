@@ -19,7 +19,7 @@ from pertcore.cli.app import main
 from pertcore.demo import CLASSIFIER, DATA
 from pertcore.evaluation.runs import parts
 
-pyarrow = pytest.importorskip("pyarrow")
+pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
 
 KILLS = 50 if os.environ.get("PERTCORE_FULL") else 4
 ATTACK = [
