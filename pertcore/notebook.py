@@ -15,9 +15,10 @@ BINS = 30
 Line = tuple[str, Sequence[tuple[float, float]], Sequence[tuple[float, float]]]
 
 
-def lines_figure(title: str, x_label: str, lines: Iterable[Line]) -> Any:
-    """A matplotlib figure of shares over x: (name, points (x, y), band (low, high) a point or
-    none) a line. Raises BackendError where matplotlib is missing."""
+def lines_figure(title: str, x_label: str, lines: Iterable[Line], *, shares: bool = True) -> Any:
+    """A matplotlib figure of lines over x: (name, points (x, y), band (low, high) a point or none)
+    a line; shares: y in [0, 1], shown in per cent. Raises BackendError where matplotlib is
+    missing."""
     figure, axes = _subplots(title, x_label)
     named = False
     for name, points, band in lines:
@@ -27,9 +28,10 @@ def lines_figure(title: str, x_label: str, lines: Iterable[Line]) -> Any:
             low, high = np.array(band).T
             axes.fill_between(x, low, high, color=drawn.get_color(), alpha=0.2, linewidth=0)
         named = named or bool(name)
-    axes.set_ylim(0, 1.02)
     axes.set_xlim(left=0)
-    axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
+    if shares:
+        axes.set_ylim(0, 1.02)
+        axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
     if named:
         axes.legend()
     return figure

@@ -1,4 +1,4 @@
-"""What was written behind `pertcore attack`, and its texts read as numbers."""
+"""What was written behind a command that attacks, and its texts read as numbers."""
 
 from __future__ import annotations
 
@@ -18,17 +18,24 @@ OPTIONS = (
     "tolerance", "classes", "refine", "method", "certify", "max_memory",
 )  # fmt: skip
 
+# The attack that a command takes where none is named, if not that of `pertcore attack`.
+OWN_ATTACK = {"robustness": "deepfool"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class AttackArguments:
-    """Every flag of `pertcore attack`, as text where it is a fraction or a list."""
+    """Every flag of `pertcore attack`, `curve` and `robustness`, which of them it is, and texts
+    where a flag is a fraction or a list."""
 
     models: list[Path]
+    kind: str = "attack"
     inputs: str | None = None
     labels: str | None = None
     attack: str = "alg1"
     norm: str = "inf"
     eps: str | None = None
+    points: int | None = None
+    largest: str | None = None
     bounds: str | None = None
     steps: int | None = None
     restarts: int | None = None
@@ -98,10 +105,12 @@ class AttackArguments:
 
     def command(self) -> str:
         """The command line that repeats this run."""
-        words = ["pertcore", "attack", *(str(model) for model in self.models)]
+        words = ["pertcore", self.kind, *(str(model) for model in self.models)]
         for entry in fields(self):
             value = getattr(self, entry.name)
-            if entry.name in ("models", "resume") or value is None or value == entry.default:
+            own = OWN_ATTACK.get(self.kind, entry.default)
+            default = own if entry.name == "attack" else entry.default
+            if entry.name in ("models", "kind", "resume") or value in (None, default):
                 continue
             several = value if isinstance(value, list) else [value]
             for one in several:

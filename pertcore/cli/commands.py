@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -227,6 +228,75 @@ def attack(
     run(AttackArguments(**given))
 
 
+def _as_attack(
+    *without: str, **own: inspect.Parameter
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A command with the flags of `attack`, but for those of `without`, and with those of `own` in
+    their places or after them: a flag is written once."""
+    shared = inspect.signature(attack, eval_str=True).parameters
+    flags = {name: flag for name, flag in shared.items() if name not in without}
+    flags |= {name: flag.replace(name=name) for name, flag in own.items()}
+
+    def command(function: Callable[..., None]) -> Callable[..., None]:
+        function.__signature__ = inspect.Signature(list(flags.values()))  # type: ignore[attr-defined]
+        return function
+
+    return command
+
+
+def _flag(annotation: Any, default: Any = None) -> inspect.Parameter:
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return inspect.Parameter("_", kind, annotation=annotation, default=default)
+
+
+@app.command()
+@_as_attack(
+    eps=_flag(
+        Annotated[str | None, typer.Option(help="Budgets, as 0,2/255,8/255; or the largest.")]
+    ),
+    points=_flag(
+        Annotated[int | None, typer.Option(help="Equal steps from 0 to the largest (20).")]
+    ),
+)
+def curve(**given: Any) -> None:
+    """Robust accuracy over many budgets for the price of a few attacks; a regression's losses.
+
+    Takes the flags of attack. Writes x_adv.npy (of each sample the smallest perturbation found),
+    results.parquet, run.json and report.html to --out.
+    """
+    _measured("curve", given)
+
+
+@app.command()
+@_as_attack(
+    "eps", "threshold", "peak",
+    attack=_flag(
+        Annotated[str, typer.Option(help="Name of the attack; deepfool runs once.")], "deepfool"
+    ),
+    tolerance=_flag(
+        Annotated[
+            str | None, typer.Option(help="Of an attack with a budget: the search's (0.05).")
+        ]
+    ),
+    largest=_flag(
+        Annotated[str | None, typer.Option(help="Where that search ends, as 8/255.")]
+    ),
+)  # fmt: skip
+def robustness(**given: Any) -> None:
+    """Smallest perturbations: rho1, rho2 (Theorem 1), eps99 and quantiles, with deepfool.
+
+    Takes the flags of attack. Writes x_adv.npy, results.parquet, run.json and report.html to --out.
+    """
+    _measured("robustness", given)
+
+
+def _measured(kind: str, given: dict[str, Any]) -> None:
+    from pertcore.cli.arguments import AttackArguments
+    from pertcore.cli.measure import run
+
+    run(AttackArguments(kind=kind, **{**given, "freeze": given["freeze"] or []}))
+
+
 @app.command()
 def compare(
     a: Annotated[Path, typer.Argument(metavar="FOLDER_A", help="--out of a run.")],
@@ -265,7 +335,7 @@ def execute(arguments: Sequence[str]) -> int:
         raise InputError(f"{error.format_message()} (see --help)") from error
     except typer.Abort:
         raise KeyboardInterrupt from None
-    if list(arguments[:1]) == ["attack"] and "--help" in arguments:
+    if arguments[0] in ("attack", "curve", "robustness") and "--help" in arguments:
         _list_attacks()
     return code if isinstance(code, int) else 0
 

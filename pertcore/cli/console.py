@@ -101,6 +101,12 @@ class SampleProgress:
         self.reached = max(self.reached, self.before + done)
         self.bar.update(self.task, completed=self.reached, description=told)
 
+    def search(self, progress: Any) -> None:
+        """The callback of a curve: `done` samples are settled, the others are attacked anew."""
+        self.reached = max(self.reached, self.before + progress.done)
+        told = f"step {progress.step}/{progress.steps}, {progress.active} left"
+        self.bar.update(self.task, completed=self.reached, description=told)
+
     def batch_done(self, samples: int) -> None:
         """A whole call is finished."""
         self.before += samples

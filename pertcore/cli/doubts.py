@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import numpy as np
 
-from pertcore.cli.arguments import AttackArguments
+from pertcore.cli.arguments import AttackArguments, numbers
 from pertcore.cli.problem import Problem
-from pertcore.constraints import parse_norm, parse_number
-from pertcore.result import AttackResult, Status
+from pertcore.constraints import parse_norm
+from pertcore.oracle import Array
+from pertcore.result import Status
 
 FEW = 10
 
 
-def doubts(arguments: AttackArguments, problem: Problem, result: AttackResult) -> list[str]:
+class Judged(Protocol):
+    """A result of any kind: its task, and how its samples ended, (n,)."""
+
+    @property
+    def task(self) -> str: ...
+
+    @property
+    def status(self) -> Array: ...
+
+
+def doubts(arguments: AttackArguments, problem: Problem, result: Judged) -> list[str]:
     """Warnings about the budget and about the clean answers, in the words of the command line."""
     unused = []
     if arguments.threshold is not None and result.task == "classification":
@@ -33,7 +45,7 @@ def _budget(arguments: AttackArguments, problem: Problem) -> list[str]:
     if p == 0:  # a count of features, whatever the box
         return []
     widest = (box[1] - box[0]) * (1.0 if math.isinf(p) else d ** (1 / p))
-    if parse_number(arguments.eps, "--eps") <= widest:
+    if max(numbers(arguments.eps, "--eps")) <= widest:
         return []
     return [
         f"--eps {arguments.eps} is more than --bounds {arguments.bounds} is wide, so every input "
@@ -41,7 +53,7 @@ def _budget(arguments: AttackArguments, problem: Problem) -> list[str]:
     ]
 
 
-def _clean_answers(problem: Problem, result: AttackResult) -> list[str]:
+def _clean_answers(problem: Problem, result: Judged) -> list[str]:
     if problem.labels is None or problem.targets is not None or result.task != "classification":
         return []
     n, wrong = len(result.status), int(np.sum(result.status == Status.CLEAN_ERROR))

@@ -23,7 +23,7 @@ LARGEST = 1e300
 
 @dataclass(frozen=True)
 class Series:
-    """A named line, points (x, y) with y in [0, 1]; band: (low, high) a point; where its name
+    """A named line, points (x, y); band: (low, high) a point; where its name
     stands: at its "end", or "above" or "below" a falling line."""
 
     name: str
@@ -34,12 +34,14 @@ class Series:
 
 @dataclass(frozen=True)
 class Chart:
-    """Lines over a common x axis that begins at 0; y in [0, 1], shown in per cent."""
+    """Lines over a common x axis that begins at 0; y in [0, 1], shown in per cent, or between the
+    ends of `span`, shown as it is."""
 
     title: str
     x_label: str
     lines: Sequence[Series]
     note: str = ""
+    span: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -134,11 +136,14 @@ def _drawn_lines(chart: Chart) -> Drawing:
     xs = [x for line in chart.lines for x, _ in line.points if 0 <= x < LARGEST]
     ends = [line.name for line in chart.lines if line.named == "end"]
     room = 18 + LETTER * max(map(len, ends)) if ends else RIGHT
-    frame = Frame((0.0, max(xs, default=0.0) or 1.0), (0.0, 1.0), room)
-    _axes(drawing, frame, chart.x_label, [(y / 4, f"{25 * y} %") for y in range(5)])
+    marks = [(y / 4, f"{25 * y} %") for y in range(5)]
+    if chart.span is not None:
+        marks = [(y, f"{y:.5g}") for y in _round_span(*chart.span)]
+    frame = Frame((0.0, max(xs, default=0.0) or 1.0), (marks[0][0], marks[-1][0]), room)
+    _axes(drawing, frame, chart.x_label, marks)
     finals = []
     for colour, line in enumerate(chart.lines):
-        spots = _line(drawing, frame, colour, line)
+        spots = _line(drawing, frame, colour, line, shares=chart.span is None)
         if spots and line.named == "end":
             finals.append((colour, line.name, spots[-1]))
         elif spots:
@@ -147,17 +152,27 @@ def _drawn_lines(chart: Chart) -> Drawing:
     return drawing
 
 
-def _line(drawing: Drawing, frame: Frame, colour: int, line: Series) -> list[tuple[float, float]]:
+def _round_span(lo: float, hi: float) -> list[float]:
+    """Some five round numbers, the first not above lo and the last not below hi."""
+    step = _step(max(hi - lo, 1e-6 * max(abs(lo), abs(hi)), 1e-12) / 4)
+    return [k * step for k in range(math.floor(lo / step), math.ceil(hi / step) + 1)]
+
+
+def _line(
+    drawing: Drawing, frame: Frame, colour: int, line: Series, *, shares: bool
+) -> list[tuple[float, float]]:
     spots = [frame.place(x, y) for x, y in line.points if math.isfinite(y) and x < LARGEST]
     if line.band:
-        pairs = list(zip(line.points, line.band, strict=True))
+        pairs = [(spot, ends) for spot, ends in zip(line.points, line.band, strict=True)
+                 if all(map(math.isfinite, ends))]  # fmt: skip
         low = [frame.place(x, a) for (x, _), (a, _) in pairs]
         high = [frame.place(x, b) for (x, _), (_, b) in pairs]
         drawing.areas.append((colour, _path([*low, *reversed(high)])))
     drawing.lines.append((colour, _path(spots)))
     if len(spots) <= MARKED:
-        told = [f"{line.name}, {x:.4g}: {100 * y:.1f} %" for x, y in line.points
-                if math.isfinite(y) and x < LARGEST]  # fmt: skip
+        spelled = "{:.1f} %".format if shares else "{:.4g}".format
+        told = [f"{line.name}, {x:.4g}: {spelled(100 * y if shares else y)}"
+                for x, y in line.points if math.isfinite(y) and x < LARGEST]  # fmt: skip
         drawing.marks += [
             (colour, MARKS[colour % len(MARKS)].format(x=x, y=y), text)
             for (x, y), text in zip(spots, told, strict=True)

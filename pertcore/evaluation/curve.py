@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from pertcore.attacks.checks import check_statuses
 from pertcore.attacks.feasibility import LinearEstimate, linear_estimate
 from pertcore.attacks.options import whole
 from pertcore.attacks.prepare import Given, prepare
@@ -20,7 +21,8 @@ from pertcore.errors import InputError
 from pertcore.evaluation.intervals import wilson
 from pertcore.evaluation.page_parts import budgets, curve_chart, figure
 from pertcore.evaluation.regression_curve import RegressionCurve, driven
-from pertcore.evaluation.search import Bracket, search
+from pertcore.evaluation.search import Bracket, Window, search
+from pertcore.evaluation.stream import unrelated
 from pertcore.notebook import html_table
 from pertcore.oracle import Array, Calls, Oracle
 from pertcore.result import AttackResult
@@ -33,9 +35,10 @@ class Curve:
     norms: (n,) float64, the smallest perturbation found that fools the sample, verified on the
     model; inf where none did, 0 where it was wrong before. in_vain: (n,) the largest budget at
     which the sample was attacked and stood, 0 where there is none. x_adv: (n, *sample) of the
-    caller's kind of array, x itself where nothing fooled. attackable: (n,) bool, right before.
-    calls, seconds: of the whole run; rounds: attacks in it; warnings: how it could be wrong;
-    settings: the arguments that repeat it.
+    caller's kind of array, x itself where nothing fooled. attackable: (n,) bool, right before;
+    before, after: (n,) the class of x and of x_adv; status: (n,) of the attack that fooled, else of
+    the last (`pertcore.Status`). calls, seconds: of the whole run; rounds: attacks in it; warnings:
+    how it could be wrong; settings: the arguments that repeat it.
     """
 
     eps: Array
@@ -43,11 +46,18 @@ class Curve:
     in_vain: Array
     x_adv: Any
     attackable: Array
+    before: Array
+    after: Array
+    status: Array
     calls: Calls
     seconds: float
     rounds: int
     warnings: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def task(self) -> str:
+        return "classification"
 
     @property
     def fooled(self) -> Array:
@@ -70,16 +80,30 @@ class Curve:
         another sample of this size could have shown (Wilson 1927)."""
         return wilson(self.robust_accuracy, len(self.norms), level)
 
+    def summary(self) -> dict[str, Any]:
+        """Figures by name, without the table of budgets."""
+        held = np.sort(self.norms[self.attackable])
+        return {
+            "samples": len(self.norms), "right at x": len(held),
+            "never fooled": int(np.count_nonzero(np.isinf(held))),
+            f"robust accuracy at {self.eps[-1]:.6g}": float(self.robust_accuracy[-1]),
+            "median smallest norm": middle(held), "units a sample": units(self.calls, self.norms),
+            "seconds": self.seconds,
+        }  # fmt: skip
+
     def plot(self) -> Any:
         """A matplotlib figure of the robust accuracy over eps with its 95 % band. Raises
         BackendError where matplotlib is missing."""
         norm = f"l{self.settings.get('norm')}"
         return figure(curve_chart(self.norms, self.attackable, norm, at=self.eps))
 
+    def table(self) -> tuple[Sequence[str], list[list[str]]]:
+        """Header and rows as text, a row a budget."""
+        found = budgets(self.eps, self.robust_accuracy, *self.band(), self.fooling_ratio)
+        return found.header, [[str(cell) for cell in row] for row in found.rows]
+
     def _repr_html_(self) -> str:
-        table = budgets(self.eps, self.robust_accuracy, *self.band(), self.fooling_ratio)
-        rows = [[str(cell) for cell in row] for row in table.rows]
-        return html_table(table.header, rows, self.warnings)
+        return html_table(*self.table(), self.warnings)
 
     def __str__(self) -> str:
         low, high = self.band()
@@ -88,9 +112,19 @@ class Curve:
             self.eps, self.robust_accuracy, low, high, self.fooling_ratio, strict=True
         ):
             rows.append(f"{eps:>10.5g} {share:>16.4f} {f'{a:.4f} - {b:.4f}':>17} {ratio:>14.4f}")
-        units = (self.calls.f + self.calls.vjp) / (2 * len(self.norms))
-        rows.append(f"{len(self.norms)} samples, {units:.1f} units a sample, {self.seconds:.1f} s")
+        cost = units(self.calls, self.norms)
+        rows.append(f"{len(self.norms)} samples, {cost:.1f} units a sample, {self.seconds:.1f} s")
         return "\n".join(rows + [f"warning: {text}" for text in self.warnings])
+
+
+def middle(held: Array) -> float:
+    """The least of the ascending values that at least half of them do not exceed; NaN of none."""
+    return float(held[(len(held) - 1) // 2]) if len(held) else float("nan")
+
+
+def units(calls: Calls, samples: Array) -> float:
+    """Forward and backward runs a sample, a pair of them being one."""
+    return (calls.f + calls.vjp + calls.jvp) / (2 * max(len(samples), 1))
 
 
 def curve(
@@ -102,6 +136,7 @@ def curve(
     attack: str | Attack = "alg1",
     norm: float | str = "inf",
     rng: int = 0,
+    first_index: int = 0,
     callback: Callable[[Progress], None] | None = None,
     **settings: Any,
 ) -> Curve | RegressionCurve:
@@ -110,8 +145,9 @@ def curve(
     eps: the budgets, numbers or text such as "8/255", in the units of x. attack: any of
     `pertcore.attacks`; a minimum-norm attack runs once, another runs some three times on each
     sample, at budgets between those where it is known to be fooled and to stand. What was fooled
-    once counts at every larger budget, so that the curve never rises. x, y, norm, rng, callback
-    and further settings as `pertcore.attack` takes them.
+    once counts at every larger budget, so that the curve never rises. callback: told of every step
+    of every attack, `done` of `total` samples settled. x, y, norm, rng, first_index (of the first
+    sample) and further settings as `pertcore.attack` takes them.
 
     Of a regression, the losses and output PSNRs over the budgets: an attack at each, that keeps
     the point of the budget before where it finds none worse.
@@ -119,16 +155,17 @@ def curve(
     Raises InputError for a wrong call before any model run.
     """
     row = attack if isinstance(attack, Attack) else find(attack)
-    budgets, seed = _budgets(eps), whole("rng", rng, 0)
+    budgets, seed = checked_budgets(eps), whole("rng", rng, 0)
     common = {"norm": norm, **settings}
     given = checked_once(row, oracle, x, y, budgets, common)
-    run = Run.begun(row, oracle, given, seed, callback, common)
+    run = Run.begun(row, oracle, given, seed, first_index, callback, common)
     if given.goal.task == "classification":
         return fooled(run, budgets)
     found = driven(given, budgets, run.attempt)
     return RegressionCurve(
-        eps=budgets, **found.figures, metrics=found.metrics, carried=found.carried,
-        x_adv=given.restore(found.points), calls=run.calls, seconds=run.seconds,
+        eps=budgets, **found.figures, metrics=found.metrics, kept=found.kept,
+        x_adv=given.restore(found.points), status=found.status,
+        calls=run.calls, seconds=run.seconds,
         warnings=run.said(found.warnings), settings=run.settings(budgets),
     )  # fmt: skip
 
@@ -141,6 +178,7 @@ class Run:
     model: Oracle
     given: Given
     seed: int
+    first: int
     callback: Callable[[Progress], None] | None
     own: dict[str, Any]
     deterministic: bool
@@ -149,17 +187,18 @@ class Run:
 
     @classmethod
     def begun(
-        cls, row: Attack, oracle: Oracle, given: Given, seed: int, callback: Any,
-        common: dict[str, Any],
+        cls, row: Attack, oracle: Oracle, given: Given, seed: int, first_index: Any,
+        callback: Any, common: dict[str, Any],
     ) -> Run:  # fmt: skip
         """The clock starts; the model is made deterministic as `pertcore.attack` does, but once."""
-        own = dict(common)
+        first, own = whole("first_index", first_index, 0), dict(common)
         deterministic = bool(own.pop("deterministic", False))
         model = chunked(oracle, DETERMINISTIC_CHUNK) if deterministic else oracle
         before = model.calls.copy()
         return cls(
-            row, model, given, seed, callback, own, deterministic, before, time.perf_counter()
-        )
+            row, model, given, seed, first, callback, own, deterministic, before,
+            time.perf_counter(),
+        )  # fmt: skip
 
     @property
     def calls(self) -> Calls:
@@ -171,12 +210,15 @@ class Run:
 
     def settings(self, budgets: Array) -> dict[str, Any]:
         """The arguments that repeat the call."""
-        told = {"attack": self.row.name, "seed": self.seed, "eps": budgets.tolist()}
-        return {**told, "deterministic": self.deterministic, **self.own}
+        told = {
+            "attack": self.row.name, "seed": self.seed, "eps": budgets.tolist(),
+            "first_index": self.first, "deterministic": self.deterministic,
+        }  # fmt: skip
+        return {**told, **self.own, "task": self.given.goal.task}
 
     def said(self, warnings: Sequence[str]) -> tuple[str, ...]:
-        """Every warning once."""
-        return tuple(dict.fromkeys([*self.given.warnings, *warnings]))
+        """Every kind of warning once."""
+        return gathered([*self.given.warnings, *warnings])
 
     def estimate(self) -> LinearEstimate:
         """Theorem 1's budgets at x."""
@@ -190,28 +232,51 @@ class Run:
         y = None if given.y is None else given.y[rows]
         return attack(
             self.model, given.x[rows], y, attack=self.row, eps=eps, rng=self.seed,
-            first_index=rows, callback=self.callback, **own,
+            first_index=self.first + rows, callback=self._settled(len(rows)), **own,
         )  # fmt: skip
 
+    def _settled(self, attacked: int) -> Callable[[Progress], None] | None:
+        """Who is not attacked any more is done, and nobody else."""
+        told, n = self.callback, len(self.given.x)
+        if told is None:
+            return None
+        return lambda progress: told(replace(progress, done=n - attacked, total=n))
 
-def fooled(run: Run, budgets: Array) -> Curve:
-    """The curve of a classifier over the ascending budgets (m,)."""
+
+def gathered(warnings: Sequence[str]) -> tuple[str, ...]:
+    """One warning of each kind, which is what stands before its colon, and how many were alike."""
+    kinds: dict[str, list[str]] = {}
+    for text in dict.fromkeys(warnings):
+        kinds.setdefault(text.partition(":")[0], []).append(text)
+    return tuple(
+        first if not more else f"{first} ({len(more)} more like it, of other samples or budgets)"
+        for first, *more in kinds.values()
+    )
+
+
+def fooled(run: Run, budgets: Array, window: Window | None = None) -> Curve:
+    """The curve of a classifier over the ascending budgets (m,), each sample on its window of those
+    above zero."""
     positive, largest = budgets[budgets > 0], None if run.row.minimum_norm else float(budgets[-1])
     if run.row.minimum_norm or largest == 0:
         found = _once(run, largest)
     else:
-        found = search(positive, run.given.x, run.estimate(), run.attempt)
-    grid = np.concatenate([[0.0], positive])
+        found = search(positive, run.given.x, run.estimate(), run.attempt, window)
+    least = 0 if window is None else window.first
+    stood = np.where(found.low >= least, np.append(positive, 0.0)[found.low], 0.0)
     return Curve(
         eps=budgets, norms=np.where(found.attackable, found.norms, 0.0),
-        in_vain=np.where(found.attackable, grid[found.low + 1], 0.0),
+        in_vain=np.where(found.attackable, stood, 0.0),
         x_adv=run.given.restore(found.points), attackable=found.attackable,
+        before=found.before, after=found.after, status=found.status.astype(np.int8),
         calls=run.calls, seconds=run.seconds, rounds=found.rounds,
-        warnings=run.said(found.warnings), settings=run.settings(budgets),
+        warnings=run.said([*found.warnings, *check_statuses(found.status)]),
+        settings=run.settings(budgets),
     )  # fmt: skip
 
 
-def _budgets(eps: Any) -> Array:
+def checked_budgets(eps: Any) -> Array:
+    """Each budget once, ascending, (m,); InputError where one is none."""
     if isinstance(eps, str) or not hasattr(eps, "__len__") or len(eps) == 0:
         raise InputError(f"eps={eps!r}: give several budgets, such as [0, '2/255', '8/255']")
     found = np.array([parse_number(value, "eps") for value in eps], dtype=np.float64)
@@ -225,7 +290,7 @@ def checked_once(
     row: Attack, oracle: Oracle, x: Any, y: Any, budgets: Array, common: dict[str, Any]
 ) -> Given:
     """The arguments of the first attack, checked; the others differ in budgets alone."""
-    for name in ("eps", "first_index", "evaluate_on"):
+    for name in ("eps", "evaluate_on"):
         if name in common:
             raise InputError(f"{name}={common[name]!r}: a curve has no such argument")
     names = ("norm", "bounds", "targeted", "mask", "partition", "task", "threshold", "goal",
@@ -245,7 +310,9 @@ def _once(run: Run, eps: float | None) -> Bracket:
     result = run.attempt(np.arange(len(run.given.x)), eps)
     norms = np.where(result.success, result.norms, np.inf)
     unknown = np.full(len(norms), -1)
+    moved = result.success.reshape(-1, *[1] * (run.given.x.ndim - 1))
     return Bracket(
-        unknown, unknown, norms, np.asarray(result.x_adv), result.attackable,
-        np.zeros(len(norms), np.int64), list(result.warnings), 1,
+        unknown, unknown, norms, np.where(moved, result.x_adv, run.given.x), result.attackable,
+        result.before, np.where(result.success, result.after, result.before), result.status,
+        np.ones(len(norms), np.int64), unrelated(result), 1,
     )  # fmt: skip

@@ -9,21 +9,22 @@ from typing import Any
 import numpy as np
 
 from pertcore.evaluation.charts import histogram
+from pertcore.evaluation.page_measures import curve_body, robustness_body
 from pertcore.evaluation.page_parts import (
-    budgets,
     changes,
+    cost,
     curve_chart,
-    endings,
+    ended,
     margins,
+    norm_of,
     per_class,
     smallest,
     spread,
     with_interval,
 )
 from pertcore.evaluation.pictures import PICTURED, is_image, picture
-from pertcore.evaluation.reading import Kept, as_curve, as_result, as_robustness, read_run
+from pertcore.evaluation.reading import Kept, as_result, read_run
 from pertcore.evaluation.report import Card, Gallery, Report, Table, shown
-from pertcore.oracle import Array
 from pertcore.result import AttackResult, Status
 
 FACTS = ("finished", "seconds", "model_sha256", "data_sha256", "versions", "machine",
@@ -38,7 +39,7 @@ def page_of(folder: str | Path) -> Report:
     """
     kept = read_run(Path(folder))
     facts = kept.facts
-    body = {"attack": _attack, "curve": _curve, "robustness": _robustness}[kept.kind](kept)
+    body = {"attack": _attack, "curve": curve_body, "robustness": robustness_body}[kept.kind](kept)
     tables, galleries = _samples(kept)
     return Report(
         title=_title(facts),
@@ -53,15 +54,9 @@ def page_of(folder: str | Path) -> Report:
 
 
 def _attack(kept: Kept) -> dict[str, Any]:
-    asked = kept
-    if kept.facts.get("samples_left_out"):
-        kept = kept.part(kept.row("label") != kept.row("target"))
+    asked, kept = kept, kept.without_targets()
     result = as_result(kept)
-    cost = Card("Cost a sample", *_cost(result.calls, len(result.success), result.seconds))
-    ended = Table(
-        "How the samples ended", ("status", "samples", "what it means"), endings(result),
-        left=(0, 2),
-    )  # fmt: skip
+    price = Card("Cost a sample", *cost(result.calls, len(result.success), result.seconds))
     left = len(asked.rows["index"]) - len(result.success)
     gone = f" {left} more were left out: their label is the target already." if left else ""
     done = "succeeded" if result.task == "regression" else "fooled"
@@ -72,25 +67,25 @@ def _attack(kept: Kept) -> dict[str, Any]:
     body: Callable[..., dict[str, Any]] = _driven if result.task == "regression" else _fooled
     parts = body(kept, result)
     return {
-        "lead": lead, "cards": [*parts["cards"], cost], "charts": parts["charts"],
-        "tables": [*parts["tables"], ended],
+        "lead": lead, "cards": [*parts["cards"], price], "charts": parts["charts"],
+        "tables": [*parts["tables"], ended(result)],
     }  # fmt: skip
 
 
 def _fooled(kept: Kept, result: AttackResult) -> dict[str, Any]:
-    n, right = len(result.success), int(result.attackable.sum())
+    n, right, norm = len(result.success), int(result.attackable.sum()), norm_of(kept.facts)
     robust = result.attackable & ~result.success & (result.status != Status.NONFINITE)
     before = "at the target" if "target" in kept.rows else "wrong"
     cards = [
         Card("Samples", str(n), f"{n - right} {before} before the attack"),
         Card("Robust accuracy", *with_interval(int(robust.sum()), n)),
         Card("Fooling ratio", *with_interval(int(result.success.sum()), right)),
-        Card("Median norm", _median(result.norms[result.success]), f"{_norm(kept)}, of the fooled"),
+        Card("Median norm", _median(result.norms[result.success]), f"{norm}, of the fooled"),
     ]
     if result.settings.get("eps") is None:
         norms = np.where(result.success, result.norms, np.inf)
-        charts = [curve_chart(norms, robust | result.success, _norm(kept)),
-                  smallest(norms, result.attackable, _norm(kept))]  # fmt: skip
+        charts = [curve_chart(norms, robust | result.success, norm),
+                  smallest(norms, result.attackable, norm)]  # fmt: skip
     else:
         charts = [margins(result)]
     table = per_class(
@@ -122,82 +117,11 @@ def _driven(kept: Kept, result: AttackResult) -> dict[str, Any]:
         histogram("Loss under attack", "loss", result.loss_after,
                   note=f"Before the attack its mean was {_mean(result.loss_before)}.")
     )  # fmt: skip
-    columns = {"loss before": result.loss_before, "loss after": result.loss_after,
-               f"{_norm(kept)} of the perturbation": result.norms, **result.metrics}  # fmt: skip
+    columns = {
+        "loss before": result.loss_before, "loss after": result.loss_after,
+        f"{norm_of(kept.facts)} of the perturbation": result.norms, **result.metrics,
+    }  # fmt: skip
     return {"cards": cards, "charts": charts, "tables": [spread(columns)]}
-
-
-def _curve(kept: Kept) -> dict[str, Any]:
-    curve = as_curve(kept)
-    n, right = len(curve.norms), int(curve.attackable.sum())
-    last = f"at eps {curve.eps[-1]:g}"
-    robust = [curve.attackable & ~row for row in curve.fooled]
-    low, high = curve.band()
-    cards = [
-        Card("Samples", str(n), f"{n - right} wrong before the attack"),
-        Card("Clean accuracy", *with_interval(right, n)),
-        Card(f"Robust accuracy {last}", *with_interval(int(robust[-1].sum()), n)),
-        _median_card(curve.norms, curve.attackable, _norm(kept)),
-        Card("Cost a sample", *_cost(curve.calls, n, curve.seconds)),
-    ]
-    columns = {f"at {curve.eps[k]:.4g}": robust[k] for k in _few(curve.eps)}
-    lead = (
-        f"{n} samples at {len(curve.eps)} budgets up to {curve.eps[-1]:g} ({_norm(kept)}). What "
-        "was fooled within one budget counts at every larger one; robust accuracy is an upper "
-        "bound, since another attack may find more."
-    )
-    return {
-        "lead": lead, "cards": cards,
-        "charts": [curve_chart(curve.norms, curve.attackable, _norm(kept), at=curve.eps),
-                   smallest(curve.norms, curve.attackable, _norm(kept))],
-        "tables": [per_class(kept.row("label"), curve.attackable, columns, curve.norms)],
-        "details": [budgets(curve.eps, curve.robust_accuracy, low, high, curve.fooling_ratio)],
-    }  # fmt: skip
-
-
-def _robustness(kept: Kept) -> dict[str, Any]:
-    found = as_robustness(kept)
-    n, right = len(found.norms), int(found.attackable.sum())
-    unfooled = int(np.count_nonzero(found.attackable & ~np.isfinite(found.norms)))
-    cards = [
-        Card("Samples", str(n), f"{n - right} wrong before the attack, {unfooled} never fooled"),
-        Card("rho1", shown(found.rho1), "mean norm of the perturbation over that of the sample"),
-        Card("rho2", shown(found.rho2), "mean of what the linear model admits (Theorem 1)"),
-        Card("eps99", shown(found.eps99), "99 % of those right are fooled within it"),
-        _median_card(found.norms, found.attackable, _norm(kept)),
-        Card("Cost a sample", *_cost(found.calls, n, found.seconds)),
-    ]
-    lead = (
-        f"The smallest perturbations found ({_norm(kept)}) of {n} samples. They are upper bounds "
-        "of the smallest there are: a sample may be fooled by less."
-    )
-    shares = (0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
-    rows = [(f"{100 * s:.0f} %", shown(float(v))) for s, v in zip(shares, found.quantiles(shares))]
-    linear = np.where(found.attackable, found.linear, np.inf)
-    return {
-        "lead": lead, "cards": cards,
-        "charts": [
-            curve_chart(found.norms, found.attackable, _norm(kept), linear=linear),
-            smallest(found.norms, found.attackable, _norm(kept)),
-        ],
-        "tables": [
-            Table("Budgets at which shares are fooled", ("fooled", "within eps"), rows,
-                  "Of the samples that were right; inf where too few were fooled."),
-            per_class(kept.row("label"), found.attackable, {}, found.norms),
-        ],
-    }  # fmt: skip
-
-
-def _few(eps: Array) -> list[int]:
-    """Places of at most three budgets above zero: the last, and before it a third and two."""
-    places = [k for k, value in enumerate(eps.tolist()) if value > 0] or [0]
-    return sorted({places[(len(places) - 1) * part // 3] for part in (1, 2, 3)})
-
-
-def _median_card(norms: Any, attackable: Any, norm: str) -> Card:
-    held = np.sort(norms[attackable])
-    middle = shown(float(held[(len(held) - 1) // 2])) if len(held) else "-"
-    return Card("Median smallest norm", middle, f"{norm}, of the samples that were right")
 
 
 def _samples(kept: Kept) -> tuple[list[Table], list[Gallery]]:
@@ -240,10 +164,6 @@ def _title(facts: dict[str, Any]) -> str:
     return f"{what[facts['kind']]}{on}, norm {settings.get('norm', given.get('norm', '?'))}{told}"
 
 
-def _norm(kept: Kept) -> str:
-    return f"l{kept.facts.get('settings', {}).get('norm', '?')}"
-
-
 def _figures(facts: dict[str, Any]) -> list[Table]:
     parts = {"All figures": facts.get("summary"), "Settings": facts.get("settings")}
     return [
@@ -259,12 +179,6 @@ def _spelled(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(_spelled, value))
     return "-" if value is None else shown(value)
-
-
-def _cost(calls: Any, n: int, seconds: float) -> tuple[str, str]:
-    units = (calls.f + calls.vjp + calls.jvp) / max(2 * n, 1)
-    told = f"units of a forward and a backward run; {seconds:.3g} s in all"
-    return f"{units:.1f}", told
 
 
 def _mean(values: Any) -> str:

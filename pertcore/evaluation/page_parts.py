@@ -18,6 +18,9 @@ from pertcore.result import ADVICE, AttackResult, Status
 POINTS, CLASSES, FEATURES = 121, 40, 3
 # A chart of smallest norms ends a little after this share of them: the last few may be far away.
 DRAWN = 0.99
+MEAN_BAND = (
+    "The band is the 95 % interval of the mean (Student), of the samples where it is finite."
+)
 BAND = "The band is the 95 % interval (Wilson 1927): what another sample of this size could show."
 
 
@@ -54,7 +57,7 @@ def curve_chart(
 def figure(chart: Chart) -> Any:
     """The chart as a matplotlib figure. Raises BackendError where matplotlib is missing."""
     lines = [(line.name, line.points, line.band) for line in chart.lines]
-    return lines_figure(chart.title, chart.x_label, lines)
+    return lines_figure(chart.title, chart.x_label, lines, shares=chart.span is None)
 
 
 def _standing(norms: Array, attackable: Array, at: Array) -> Array:
@@ -88,6 +91,28 @@ def margins(result: AttackResult) -> Histogram:
         "Margins under attack", "margin", result.margin[result.attackable], split=0.0,
         sides=("fooled", "kept"), note=note,
     )  # fmt: skip
+
+
+def mean_chart(title: str, norm: str, eps: Array, mean: Array, low: Array, high: Array) -> Chart:
+    """A mean over eps with its band, on an axis of its own."""
+    known = np.concatenate([mean, low, high])
+    known = known[np.isfinite(known)]
+    span = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
+    line = Series("", _points(eps, mean), list(zip(low.tolist(), high.tolist())))
+    return Chart(title, f"eps ({norm})", [line], MEAN_BAND, span)
+
+
+def driven_budgets(
+    eps: Array, loss: Array, psnr: Array, low: Array, high: Array, success: Array
+) -> Table:
+    """A row a budget of a regression."""
+    rows = [
+        (f"{e:.5g}", shown(float(mean)), shown(float(p)),
+         f"{shown(float(a))} to {shown(float(b))}", percent(float(share)))
+        for e, mean, p, a, b, share in zip(eps, loss, psnr, low, high, success, strict=True)
+    ]  # fmt: skip
+    header = ("eps", "mean loss", "output PSNR, dB", "95 % interval", "success")
+    return Table("Budgets", header, rows, left=())
 
 
 def budgets(eps: Array, robust: Array, low: Array, high: Array, ratio: Array) -> Table:
@@ -153,8 +178,8 @@ def spread(columns: dict[str, Array]) -> Table:
     return Table("Figures over the samples", ("", "mean", "10 %", "median", "90 %", "finite"), rows)
 
 
-def endings(result: AttackResult) -> list[tuple[str, str, str]]:
-    """(status, samples, what it means), a row a status that occurred."""
+def endings(result: Any) -> list[tuple[str, str, str]]:
+    """(status, samples, what it means), a row a status that occurred; of anything with `status`."""
     return [
         (Status(code).name, str(count), ADVICE[Status(code)])
         for code, count in zip(*np.unique(result.status, return_counts=True), strict=True)
@@ -173,3 +198,23 @@ def changes(examples: Sequence[Example]) -> Table:
     header = ("sample", "before", "after", "features that moved most")
     return Table("Samples", header, rows, "Features counted from 0 in the flattened sample.",
                  left=(3,))  # fmt: skip
+
+
+def ended(result: Any) -> Table:
+    """How many samples have each status."""
+    return Table(
+        "How the samples ended", ("status", "samples", "what it means"), endings(result),
+        left=(0, 2),
+    )  # fmt: skip
+
+
+def cost(calls: Any, n: int, seconds: float) -> tuple[str, str]:
+    """Units a sample, and what stands below them."""
+    units = (calls.f + calls.vjp + calls.jvp) / max(2 * n, 1)
+    told = f"units of a forward and a backward run; {seconds:.3g} s in all"
+    return f"{units:.1f}", told
+
+
+def norm_of(facts: dict[str, Any]) -> str:
+    """The norm of a run, from its run.json."""
+    return f"l{facts.get('settings', {}).get('norm', '?')}"

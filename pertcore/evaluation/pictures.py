@@ -15,7 +15,8 @@ from pertcore.result import AttackResult
 
 @dataclass(frozen=True)
 class Example:
-    """One sample before and after an attack; classes are -1 for regression."""
+    """One sample before and after an attack; classes are -1 for regression, of which outputs are
+    those at x and at x_adv, where they are shown."""
 
     index: int
     x: Array
@@ -24,6 +25,7 @@ class Example:
     before: int
     after: int
     fooled: bool
+    outputs: tuple[Array, Array] | None = None
 
 
 def example_at(batch_x: Array, result: AttackResult, place: int, start: int = 0) -> Example:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,9 @@ import numpy as np
 
 from pertcore.errors import InputError
 from pertcore.evaluation.curve import Curve
+from pertcore.evaluation.examples import read_examples
 from pertcore.evaluation.pictures import Example
+from pertcore.evaluation.regression_curve import RegressionCurve
 from pertcore.evaluation.robustness import Robustness
 from pertcore.oracle import Array, Calls
 from pertcore.result import AttackResult, Status
@@ -49,6 +51,12 @@ class Kept:
             raise _damaged(self.folder / "results.parquet", f"has no column {name!r}")
         return self.rows[name]
 
+    def without_targets(self) -> Kept:
+        """Without the samples whose label is the target already: they count nowhere."""
+        if not self.facts.get("samples_left_out"):
+            return self
+        return self.part(self.row("label") != self.row("target"))
+
     def part(self, wanted: Array) -> Kept:
         """Samples `wanted`, (n,) bool, alone."""
         rows = {name: values[wanted] for name, values in self.rows.items()}
@@ -66,7 +74,7 @@ def read_run(folder: Path) -> Kept:
     table = folder / "results.parquet"
     if not table.exists():
         raise InputError(f"{table} is missing: the run is not finished, --resume goes on with it")
-    return Kept(folder, facts, _rows(table), _examples(folder / "examples.npz"))
+    return Kept(folder, facts, _rows(table), read_examples(folder / "examples.npz"))
 
 
 def _facts(path: Path) -> dict[str, Any]:
@@ -102,38 +110,15 @@ def _rows(path: Path) -> dict[str, Array]:
     return {name: table[name].to_numpy() for name in table.column_names}
 
 
-def _examples(path: Path) -> list[Example] | None:
-    if not path.exists():
-        return None
-    try:
-        # numpy leaves a damaged archive open that it opened itself
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            parts = {name: file[name] for name in ("index", "x", "x_adv", "before", "after",
-                                                   "fooled")}  # fmt: skip
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise _damaged(path, f"cannot be read ({error})") from None
-    return [
-        Example(
-            int(parts["index"][k]), x, x_adv, x_adv.astype(np.float64) - x.astype(np.float64),
-            int(parts["before"][k]), int(parts["after"][k]), bool(parts["fooled"][k]),
-        )
-        for k, (x, x_adv) in enumerate(zip(parts["x"], parts["x_adv"], strict=True))
-    ]  # fmt: skip
-
-
 def _damaged(path: Path, what: str) -> InputError:
     return InputError(f"{path} {what}: it is damaged, or was written by another version")
 
 
 def as_result(kept: Kept) -> AttackResult:
     """The result of an attack without its points."""
-    codes = [Status[name].value if name in Status.__members__ else -1
-             for name in kept.row("status").tolist()]  # fmt: skip
-    if -1 in codes:
-        raise _damaged(kept.folder / "results.parquet", "has a status that is not known")
     settings = kept.facts["settings"]
     return AttackResult(
-        x_adv=None, delta=None, status=np.array(codes), norms=kept.row("norm"),
+        x_adv=None, delta=None, status=_status(kept), norms=kept.row("norm"),
         success=kept.row("success"), margin=kept.row("margin"), before=kept.row("before"),
         after=kept.row("after"), loss_before=kept.row("loss_before"),
         loss_after=kept.row("loss_after"), calls=_calls(kept),
@@ -145,26 +130,64 @@ def as_result(kept: Kept) -> AttackResult:
     )  # fmt: skip
 
 
-def as_curve(kept: Kept) -> Curve:
+def as_curve(kept: Kept) -> Curve | RegressionCurve:
     """The curve without its points."""
-    eps = kept.facts["settings"].get("eps")
+    settings = kept.facts["settings"]
+    eps = settings.get("eps")
     if not isinstance(eps, list) or not eps:
         raise _damaged(kept.folder / "run.json", "lists no budgets eps in its settings")
+    common: dict[str, Any] = {
+        "eps": np.array(eps, dtype=np.float64), "x_adv": None, "status": _status(kept),
+        "calls": _calls(kept), "seconds": kept.facts["seconds"], "settings": settings,
+    }  # fmt: skip
+    if settings.get("task") == "regression":
+        return RegressionCurve(
+            loss=_budgets(kept, "loss"), success=_budgets(kept, "success"),
+            norms=_budgets(kept, "norm"), kept=_budgets(kept, "carried"),
+            metrics={name: _budgets(kept, name) for name in _measured(kept)}, **common,
+        )  # fmt: skip
     return Curve(
-        eps=np.array(eps, dtype=np.float64), norms=kept.row("norm"), in_vain=kept.row("in_vain"),
-        x_adv=None, attackable=kept.row("attackable"), calls=_calls(kept),
-        seconds=kept.facts["seconds"], rounds=0, settings=kept.facts["settings"],
+        norms=kept.row("norm"), in_vain=kept.row("in_vain"), attackable=kept.row("attackable"),
+        before=kept.row("before"), after=kept.row("after"), rounds=0, **common,
     )  # fmt: skip
+
+
+def _budgets(kept: Kept, name: str) -> Array:
+    """(m, n): columns name_0 to name_(m - 1), a budget each."""
+    count = len(kept.facts["settings"]["eps"])
+    return np.stack([kept.row(f"{name}_{place}") for place in range(count)])
+
+
+def _measured(kept: Kept) -> list[str]:
+    """Names of the metrics of a regression's curve."""
+    own = ("loss", "success", "norm", "carried")
+    names = [name.removesuffix("_0") for name in kept.rows if name.endswith("_0")]
+    return [name for name in names if name not in own]
+
+
+def _status(kept: Kept) -> Array:
+    codes = [Status[name].value if name in Status.__members__ else -1
+             for name in kept.row("status").tolist()]  # fmt: skip
+    if -1 in codes:
+        raise _damaged(kept.folder / "results.parquet", "has a status that is not known")
+    return np.array(codes)
 
 
 def as_robustness(kept: Kept) -> Robustness:
     """The measures of robustness."""
     return Robustness(
-        norms=kept.row("norm"), linear=kept.row("linear"), sizes=kept.row("size"),
-        attackable=kept.row("attackable"), calls=_calls(kept), seconds=kept.facts["seconds"],
+        norms=kept.row("norm"), linear=kept.row("linear"), sizes=kept.row("size"), x_adv=None,
+        attackable=kept.row("attackable"), before=kept.row("before"), after=kept.row("after"),
+        status=_status(kept), calls=_calls(kept), seconds=kept.facts["seconds"],
         settings=kept.facts["settings"],
     )  # fmt: skip
 
 
 def _calls(kept: Kept) -> Calls:
     return Calls(*(int(kept.facts["calls"].get(name, 0)) for name in ("f", "vjp", "jvp")))
+
+
+# kind of a run -> its result, without points.
+RESULTS: dict[str, Callable[[Kept], Any]] = {
+    "attack": as_result, "curve": as_curve, "robustness": as_robustness,
+}  # fmt: skip

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from pertcore.attacks.checks import check_statuses
 from pertcore.attacks.prepare import Given
 from pertcore.errors import InputError, PertcoreWarning
+from pertcore.evaluation.charts import Chart
 from pertcore.evaluation.intervals import student
+from pertcore.evaluation.page_parts import driven_budgets, figure, mean_chart
+from pertcore.evaluation.report import Table
+from pertcore.evaluation.stream import unrelated
+from pertcore.notebook import html_table
 from pertcore.oracle import Array, Calls
-from pertcore.result import AttackResult
+from pertcore.result import AttackResult, Status
 
 
 @dataclass(frozen=True)
@@ -24,9 +30,9 @@ class RegressionCurve:
     found within each budget; metrics: name -> (m, n) there, with mse of the output against y, else
     f(x), and psnr_in, psnr_out in dB; success: (m, n) bool, the loss is at the threshold, else
     worse than at x; norms: (m, n) float64; x_adv: (n, *sample) of the caller's kind of array, at
-    the largest budget. carried: (m,) how many samples kept the point of the budget before, because
-    the attack found none worse. calls, seconds: of the whole run; warnings: how it could be wrong;
-    settings: the arguments that repeat it.
+    the largest budget; status: (n,) of the attack within it. kept: (m, n) bool, who kept the point
+    of the budget before, because the attack found none worse. calls, seconds: of the whole run;
+    warnings: how it could be wrong; settings: the arguments that repeat it.
     """
 
     eps: Array
@@ -35,11 +41,21 @@ class RegressionCurve:
     success: Array
     norms: Array
     x_adv: Any
-    carried: Array
+    status: Array
+    kept: Array
     calls: Calls
     seconds: float
     warnings: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def task(self) -> str:
+        return "regression"
+
+    @property
+    def carried(self) -> Array:
+        """(m,) how many samples kept the point of the budget before."""
+        return self.kept.sum(axis=1)
 
     @property
     def psnr(self) -> Array:
@@ -75,6 +91,50 @@ class RegressionCurve:
                 values = (values - middle) ** 2
         return np.sum(np.where(finite, values, 0.0), axis=1), finite.sum(axis=1)
 
+    def summary(self) -> dict[str, Any]:
+        """Figures by name, without the table of budgets."""
+        last = f"at {self.eps[-1]:.6g}"
+        figures = {
+            f"mean {name} {last}": float(self.mean(name)[-1]) for name in ("loss", *self.metrics)
+        }
+        return {
+            "samples": self.loss.shape[1], **figures,
+            f"success {last}": float(self.fooling_ratio[-1]),
+            "units a sample": self._units(), "seconds": self.seconds,
+        }  # fmt: skip
+
+    def _units(self) -> float:
+        return (self.calls.f + self.calls.vjp + self.calls.jvp) / (2 * self.loss.shape[1])
+
+    def table(self) -> tuple[Sequence[str], list[list[str]]]:
+        """Header and rows as text, a row a budget."""
+        found = self.budgets()
+        return found.header, [[str(cell) for cell in row] for row in found.rows]
+
+    def plot(self) -> Any:
+        """A matplotlib figure of the mean output PSNR over eps with its 95 % band, of the mean loss
+        where there is no PSNR. Raises BackendError where matplotlib is missing."""
+        return figure(self.charts()[0])
+
+    def budgets(self) -> Table:
+        """A row a budget, for a page."""
+        return driven_budgets(
+            self.eps, self.mean("loss"), self.psnr, *self.band(), self.fooling_ratio
+        )
+
+    def charts(self) -> list[Chart]:
+        """Mean output PSNR, where there is one, and mean loss over eps."""
+        told = {"psnr_out": "Mean output PSNR (dB)", "loss": "Mean loss"}
+        norm = f"l{self.settings.get('norm')}"
+        return [
+            mean_chart(f"{title} over eps", norm, self.eps, self.mean(name), *self.band(name))
+            for name, title in told.items()
+            if name == "loss" or name in self.metrics
+        ]
+
+    def _repr_html_(self) -> str:
+        return html_table(*self.table(), self.warnings)
+
     def __str__(self) -> str:
         low, high = self.band()
         names = ("eps", "mean loss", "output PSNR, dB", "95 % interval", "success")
@@ -84,19 +144,21 @@ class RegressionCurve:
         ):
             interval = f"{a:.2f} - {b:.2f}"
             rows.append(f"{eps:>10.5g} {loss:>12.5g} {psnr:>16.2f} {interval:>17} {share:>8.4f}")
-        units = (self.calls.f + self.calls.vjp + self.calls.jvp) / (2 * self.loss.shape[1])
-        rows.append(f"{self.loss.shape[1]} samples, {units:.1f} units each, {self.seconds:.1f} s")
+        n, cost = self.loss.shape[1], self._units()
+        rows.append(f"{n} samples, {cost:.1f} units each, {self.seconds:.1f} s")
         return "\n".join(rows + [f"warning: {text}" for text in self.warnings])
 
 
 @dataclass(frozen=True)
 class Driven:
-    """Of m budgets, each a row as `RegressionCurve` has it; points: the samples at the last."""
+    """Of m budgets, each a row as `RegressionCurve` has it; points, status: at the last; kept:
+    (m, n) bool, whose point is that of the budget before."""
 
     figures: dict[str, Array]
     metrics: dict[str, Array]
     points: Array
-    carried: Array
+    status: Array
+    kept: Array
     warnings: list[str]
 
 
@@ -110,6 +172,7 @@ def driven(given: Given, budgets: Array, attempt: Callable[[Array, Any], AttackR
     figures: list[dict[str, Array]] = []
     metrics: list[dict[str, Array]] = []
     points, carried = np.array(given.x), []
+    status = np.full(len(everybody), Status.OK)
     said: list[str] = []
     for eps in budgets:
         with warnings.catch_warnings():
@@ -122,9 +185,11 @@ def driven(given: Given, budgets: Array, attempt: Callable[[Array, Any], AttackR
         figures.append(_kept(kept, figures, own))
         metrics.append(_kept(kept, metrics, result.metrics))
         points[~kept] = np.asarray(result.x_adv)[~kept]
-        carried.append(int(kept.sum()))
-        said += result.warnings
-    return Driven(_stacked(figures), _stacked(metrics), points, np.array(carried), said)
+        status = result.status
+        carried.append(kept)
+        said += unrelated(result)
+    said += check_statuses(status)
+    return Driven(_stacked(figures), _stacked(metrics), points, status, np.stack(carried), said)
 
 
 def _kept(kept: Array, rows: list[dict[str, Array]], new: dict[str, Array]) -> dict[str, Array]:

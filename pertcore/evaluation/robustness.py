@@ -15,14 +15,15 @@ from pertcore.attacks.prepare import Given
 from pertcore.attacks.registry import Attack, find
 from pertcore.attacks.run import Progress
 from pertcore.errors import InputError
-from pertcore.evaluation.curve import Run, checked_once, fooled
+from pertcore.evaluation.curve import Run, checked_once, fooled, units
 from pertcore.evaluation.page_parts import curve_chart, figure
+from pertcore.evaluation.search import Window
 from pertcore.notebook import html_table
 from pertcore.oracle import Array, Calls, Oracle
 
-# Budgets that are searched begin at this share of the smallest linear estimate, and end, where no
-# box says more, at so many times the largest.
-BELOW, ABOVE = 0.25, 64.0
+# Budgets that are searched for a sample begin at this share of its linear estimate, and end, where
+# no box says more, at so many times it; where the slope says nothing, of the size of x instead.
+BELOW, UNKNOWN, ABOVE = 1 / 64, 2.0**-20, 64.0
 SHOWN = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
@@ -32,8 +33,9 @@ class Robustness:
 
     norms: (n,) of the smallest perturbation found, inf where none was, 0 where the sample was wrong
     before; linear: (n,) Theorem 1's L / norm_q(g) at x, the smallest that the linear model admits;
-    sizes: (n,) norm_p(x); attackable: (n,) bool, right before. calls, seconds: of the whole run;
-    warnings: how it could be wrong; settings: the arguments that repeat it.
+    sizes: (n,) norm_p(x); x_adv, attackable, before, after, status: as `Curve` has them. calls,
+    seconds: of the whole run; warnings: how it could be wrong; settings: the arguments that repeat
+    it.
 
     What an attack finds is an upper bound of what there is: a sample may be fooled by less.
     """
@@ -41,11 +43,19 @@ class Robustness:
     norms: Array
     linear: Array
     sizes: Array
+    x_adv: Any
     attackable: Array
+    before: Array
+    after: Array
+    status: Array
     calls: Calls
     seconds: float
     warnings: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def task(self) -> str:
+        return "classification"
 
     @property
     def rho1(self) -> float:
@@ -84,15 +94,20 @@ class Robustness:
     def _repr_html_(self) -> str:
         return html_table((), self._told(), self.warnings)
 
-    def _told(self) -> list[tuple[str, str]]:
-        """Figures by name, as a table shows them."""
+    def summary(self) -> dict[str, Any]:
+        """Figures by name."""
         unfound = int(np.count_nonzero(self.attackable & ~np.isfinite(self.norms)))
-        rows = {
+        reached = zip(SHOWN, self.quantiles().tolist(), strict=True)
+        return {
             "samples": len(self.norms), "right at x": int(self.attackable.sum()),
-            "not fooled": unfound, "rho1": self.rho1, "rho2": self.rho2, "eps99": self.eps99,
-            **{f"{level:.0%} fooled at": eps for level, eps in zip(SHOWN, self.quantiles())},
+            "never fooled": unfound, "rho1": self.rho1, "rho2": self.rho2, "eps99": self.eps99,
+            **{f"{level:.0%} fooled at": eps for level, eps in reached},
+            "units a sample": units(self.calls, self.norms), "seconds": self.seconds,
         }  # fmt: skip
-        return [(k, f"{v:.5g}" if isinstance(v, float) else str(v)) for k, v in rows.items()]
+
+    def _told(self) -> list[tuple[str, str]]:
+        rows = self.summary().items()
+        return [(k, f"{v:.5g}" if isinstance(v, float) else str(v)) for k, v in rows]
 
     def __str__(self) -> str:
         lines = [f"{name:<16} {value}" for name, value in self._told()]
@@ -109,45 +124,74 @@ def robustness(
     tolerance: float = 0.05,
     largest: float | str | None = None,
     rng: int = 0,
+    first_index: int = 0,
     callback: Callable[[Progress], None] | None = None,
     **settings: Any,
 ) -> Robustness:
     """rho1, rho2, eps99 and quantiles of the smallest perturbations of a classifier's samples.
 
     A minimum-norm attack, such as the paper's DeepFool, runs once. For any other the smallest
-    budget of each sample is searched up to a factor of 1 + `tolerance`, from a quarter of the
-    smallest linear estimate to `largest` (None: the diameter of the bounds, else 64 times the
-    largest estimate). x, y, norm, rng, callback and further settings are those of `pertcore.curve`.
+    budget of each sample is searched up to a factor of 1 + `tolerance`, from a 64th of its linear
+    estimate to `largest` (None: the diameter of the bounds, else 64 times its estimate), among
+    budgets that are the same for every data set. x, y, norm, rng, first_index, callback and further
+    settings are those of `pertcore.curve`.
 
     Raises InputError for a wrong call before any model run, and for a regression.
     """
     row = attack if isinstance(attack, Attack) else find(attack)
-    ratio = 1 + number("tolerance", tolerance, above=1e-4, most=1.0)
-    top = None if largest is None else number("largest", largest, above=1e-300)
+    ratio, top = limits(tolerance, largest)
     common = {"norm": norm, **settings}
     seed, given = whole("rng", rng, 0), checked_once(row, oracle, x, y, np.zeros(1), common)
-    if given.goal.task != "classification":
-        raise InputError("robustness is the smallest budget that fools, and this is a regression")
-    run = Run.begun(row, oracle, given, seed, callback, common)
+    check_task(given)
+    run = Run.begun(row, oracle, given, seed, first_index, callback, common)
     estimate = run.estimate()
-    budgets = np.zeros(1) if row.minimum_norm else _grid(estimate, given, ratio, top)
-    found = fooled(run, budgets)
+    if row.minimum_norm:
+        found = fooled(run, np.zeros(1))
+    else:
+        found = fooled(run, *_grid(estimate, given, ratio, top))
+    told = {name: value for name, value in found.settings.items() if name != "eps"}
     return Robustness(
         norms=found.norms, linear=np.where(found.attackable, estimate.eps, 0.0),
-        sizes=estimate.size, attackable=found.attackable,
+        sizes=estimate.size, x_adv=found.x_adv, attackable=found.attackable, before=found.before,
+        after=found.after, status=found.status,
         calls=run.calls, seconds=run.seconds, warnings=found.warnings,
-        settings={**found.settings, "tolerance": tolerance, "largest": largest},
+        settings={**told, "tolerance": tolerance, "largest": largest},
     )  # fmt: skip
 
 
-def _grid(estimate: LinearEstimate, given: Given, ratio: float, top: float | None) -> Array:
-    """Budgets (m,), each `ratio` times the one before."""
-    known = estimate.eps[np.isfinite(estimate.eps) & (estimate.eps > 0)]
-    if top is None:
-        across = diameter(given)
-        top = across if math.isfinite(across) else ABOVE * float(known.max(initial=1.0))
-    low = min(BELOW * float(known.min(initial=top)), top)
-    return np.geomspace(low, top, max(2, math.ceil(math.log(top / low) / math.log(ratio)) + 1))
+def limits(tolerance: Any, largest: Any) -> tuple[float, float | None]:
+    """The ratio of neighbouring budgets and the largest, checked; InputError otherwise."""
+    ratio = 1 + number("tolerance", tolerance, above=1e-4, most=1.0)
+    return ratio, None if largest is None else number("largest", largest, above=1e-300)
+
+
+def check_task(given: Given) -> None:
+    """Raises InputError for a regression."""
+    if given.goal.task != "classification":
+        raise InputError("robustness is the smallest budget that fools, and this is a regression")
+
+
+def _grid(
+    estimate: LinearEstimate, given: Given, ratio: float, top: float | None
+) -> tuple[Array, Window]:
+    """Budgets (m,), whole powers of `ratio` times the largest there may be, or times 1 where that
+    is not known; and each sample's own among them, so that no sample depends on another."""
+    across = diameter(given) if top is None else top
+    ends = 0 < across < math.inf
+    anchor = across if ends else 1.0
+    known = np.isfinite(estimate.eps) & (estimate.eps > 0)
+    size = np.where(estimate.size > 0, estimate.size, 1.0)
+    reach = np.where(known, estimate.eps, size) / anchor
+    first = _power(np.where(known, BELOW, UNKNOWN) * reach, ratio)
+    last = np.zeros_like(first) if ends else _power(ABOVE * reach, ratio)
+    first = np.minimum(first, last)
+    start = int(first.min())
+    powers = range(start, int(last.max()) + 1)
+    return np.array([anchor * ratio**k for k in powers]), Window(first - start, last - start)
+
+
+def _power(values: Array, ratio: float) -> Array:
+    return np.floor(np.log(values) / math.log(ratio)).astype(np.int64)
 
 
 def _mean(values: Array) -> float:

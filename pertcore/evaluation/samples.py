@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,15 +10,11 @@ import numpy as np
 
 from pertcore.errors import InputError
 from pertcore.evaluation.curve import Curve
-from pertcore.evaluation.reading import Kept, as_curve, as_result, as_robustness, read_run
+from pertcore.evaluation.reading import RESULTS, read_run
 from pertcore.evaluation.regression_curve import RegressionCurve
 from pertcore.evaluation.robustness import Robustness
 from pertcore.oracle import Array
 from pertcore.result import AttackResult, Status
-
-RESULTS: dict[str, Callable[[Kept], Any]] = {
-    "attack": as_result, "curve": as_curve, "robustness": as_robustness,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ import numpy as np
 
 from pertcore.attacks.feasibility import LinearEstimate
 from pertcore.errors import PertcoreWarning
+from pertcore.evaluation.stream import unrelated
 from pertcore.oracle import Array
-from pertcore.result import AttackResult
+from pertcore.result import AttackResult, Status
 
 # How far beyond the slope's own answer the first attack begins, the next after a failure.
 FIRST, BEYOND = 1.2, 1.03
@@ -30,12 +31,22 @@ LARGEST, HALVING = 2, 4
 Attempt = Callable[[Array, Array], AttackResult]
 
 
+@dataclass(frozen=True)
+class Window:
+    """Of n samples: the first and the last place of the grid at which each may be attacked, (n,)
+    whole numbers. A sample's answer depends on its own window alone."""
+
+    first: Array
+    last: Array
+
+
 @dataclass
 class Bracket:
     """What is known of n samples: fooled at grid[high], if that exists, and not at grid[low].
 
     norms (n,) and points (n, *sample): the smallest perturbation that fooled, inf and x where none
-    did. attackable (n,): right before any attack. tries: attacks so far.
+    did. attackable (n,): right before any attack. before, after (n,): the class of x and of the
+    point. status (n,): of the attack that fooled, else of the last. tries: attacks so far.
     """
 
     low: Array
@@ -43,9 +54,22 @@ class Bracket:
     norms: Array
     points: Array
     attackable: Array
+    before: Array
+    after: Array
+    status: Array
     tries: Array
     warnings: list[str] = field(default_factory=list)
     rounds: int = 0
+
+    @classmethod
+    def begun(cls, x: Array, window: Window) -> Bracket:
+        """Nothing is known yet of the samples x (n, *sample)."""
+        n = len(x)
+        return cls(
+            low=window.first - 1, high=window.last + 1, norms=np.full(n, np.inf),
+            points=np.array(x), attackable=np.ones(n, bool), before=np.full(n, -1),
+            after=np.full(n, -1), status=np.full(n, Status.MAX_STEPS), tries=np.zeros(n, np.int64),
+        )  # fmt: skip
 
     @property
     def open(self) -> Array:
@@ -53,14 +77,15 @@ class Bracket:
         return self.attackable & (self.high - self.low > 1)
 
 
-def search(grid: Array, x: Array, estimate: LinearEstimate, attempt: Attempt) -> Bracket:
-    """Brackets every sample of x (n, *sample) on `grid` (m,), ascending and positive."""
-    n, top = len(x), len(grid)
-    found = Bracket(
-        np.full(n, -1), np.full(n, top), np.full(n, np.inf), np.array(x),
-        np.ones(n, bool), np.zeros(n, np.int64),
-    )  # fmt: skip
-    probe = _above(grid, FIRST * estimate.eps)
+def search(
+    grid: Array, x: Array, estimate: LinearEstimate, attempt: Attempt, window: Window | None = None
+) -> Bracket:
+    """Brackets every sample of x (n, *sample) on its window, the whole by default, of `grid` (m,),
+    ascending and positive."""
+    whole = Window(np.zeros(len(x), np.int64), np.full(len(x), len(grid) - 1))
+    window = window or whole
+    found = Bracket.begun(x, window)
+    probe = _above(grid, FIRST * estimate.eps, window)
     while True:
         rows = np.flatnonzero(found.open)
         if not len(rows):
@@ -70,30 +95,39 @@ def search(grid: Array, x: Array, estimate: LinearEstimate, attempt: Attempt) ->
             warnings.simplefilter("ignore", PertcoreWarning)
             result = attempt(rows, grid[at])
         _learn(found, grid, rows, at, result)
-        probe[rows] = _next(found, grid, rows, at, result, estimate.margin[rows])
+        own = Window(window.first[rows], window.last[rows])
+        probe[rows] = _next(found, grid, rows, at, result, estimate.margin[rows], own)
 
 
-def _above(grid: Array, eps: Array) -> Array:
+def _above(grid: Array, eps: Array, window: Window) -> Array:
     """The first place of the grid that is not below eps; the middle where nothing is known."""
-    places = np.where(np.isnan(eps), len(grid) // 2, np.searchsorted(grid, eps))
-    return places.clip(0, len(grid) - 1)
+    middle = (window.first + window.last + 1) // 2
+    places = np.where(np.isnan(eps), middle, np.searchsorted(grid, eps))
+    return places.clip(window.first, window.last)
 
 
 def _learn(found: Bracket, grid: Array, rows: Array, at: Array, result: AttackResult) -> None:
     found.rounds += 1
-    found.warnings += result.warnings
+    found.warnings += unrelated(result)
     found.attackable[rows] &= result.attackable
+    unseen = rows[found.tries[rows] == 0]
+    found.before[unseen] = found.after[unseen] = result.before[found.tries[rows] == 0]
+    # who was fooled once is fooled, whatever becomes of a smaller budget
+    changed = result.success | (found.norms[rows] == np.inf)
+    found.status[rows[changed]] = result.status[changed]
     won, lost = rows[result.success], rows[~result.success]
     found.high[won] = np.searchsorted(grid, result.norms[result.success])
     found.norms[won] = result.norms[result.success]
     found.points[won] = result.x_adv[result.success]
+    found.after[won] = result.after[result.success]
     found.low[lost] = at[~result.success]
     found.tries[rows] += 1
 
 
 def _next(
-    found: Bracket, grid: Array, rows: Array, at: Array, result: AttackResult, margin: Array
-) -> Array:
+    found: Bracket, grid: Array, rows: Array, at: Array, result: AttackResult, margin: Array,
+    window: Window,
+) -> Array:  # fmt: skip
     """Where to attack next: between both budgets; else where the secant of the margin is zero."""
     low, high = found.low[rows], found.high[rows]
     reached = np.where(result.success, result.norms, grid[at])
@@ -101,8 +135,8 @@ def _next(
         crossing = reached * margin / (margin - result.margin)
     sensible = np.isfinite(crossing) & (crossing > 0)
     crossing = np.where(sensible, crossing, 2 * reached)
-    guess = _above(grid, BEYOND * crossing) - result.success
+    guess = _above(grid, BEYOND * crossing, window) - result.success
     middle, tries = (low + high) // 2, found.tries[rows]
     guess = np.where(result.success & (tries >= HALVING), middle, guess)
-    guess = np.where(~result.success & (tries >= LARGEST), len(grid) - 1, guess)
-    return np.where((low >= 0) & (high < len(grid)), middle, guess)
+    guess = np.where(~result.success & (tries >= LARGEST), window.last, guess)
+    return np.where((low >= window.first) & (high <= window.last), middle, guess)

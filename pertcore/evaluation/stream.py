@@ -99,7 +99,7 @@ def untouched(result: AttackResult, x: Array, rows: Array) -> AttackResult:
         after=np.where(rows, result.before, result.after),
         loss_after=np.where(rows, result.loss_before, result.loss_after),
         metrics={k: np.where(rows, np.nan, v) for k, v in result.metrics.items()},
-        warnings=(*_unrelated(result), *check_statuses(status)),
+        warnings=(*unrelated(result), *check_statuses(status)),
     )  # fmt: skip
 
 
@@ -118,7 +118,7 @@ def joined(results: Sequence[AttackResult]) -> AttackResult:
         name: np.concatenate([getattr(r, name) for r in results]) for name in ROWS
     }
     calls = Calls(*(sum(getattr(r.calls, kind) for r in results) for kind in ("f", "vjp", "jvp")))
-    other = [text for r in results for text in _unrelated(r)]
+    other = [text for r in results for text in unrelated(r)]
     return replace(
         without_points(first), **rows, metrics=_metrics(results), calls=calls,
         certificate=Certificate.joined([r.certificate for r in results if r.certificate]),
@@ -144,7 +144,7 @@ def selected(result: AttackResult, rows: Array) -> AttackResult:
     )  # fmt: skip
 
 
-def _unrelated(result: AttackResult) -> list[str]:
+def unrelated(result: AttackResult) -> list[str]:
     """Its warnings that are not about the statuses of samples."""
     counted = check_statuses(result.status)
     return [text for text in result.warnings if text not in counted]

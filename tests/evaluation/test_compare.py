@@ -20,8 +20,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::pertcore.PertcoreWarning")
 def curve_of(norms, eps=(0.5, 1.0), **settings):
     norms = np.asarray(norms, dtype=float)
     return Curve(
-        np.array(eps), norms, np.zeros_like(norms), None, norms > 0, Calls(), 0.0, 1,
-        settings=settings,
+        np.array(eps), norms, np.zeros_like(norms), None, norms > 0, *[np.zeros(len(norms))] * 3,
+        Calls(), 0.0, 1, settings=settings,
     )  # fmt: skip
 
 
