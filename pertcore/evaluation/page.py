@@ -22,7 +22,7 @@ from pertcore.evaluation.page_parts import (
     spread,
     with_interval,
 )
-from pertcore.evaluation.pictures import PICTURED, is_image, picture
+from pertcore.evaluation.pictures import OUTPUTS, PICTURED, is_image, picture
 from pertcore.evaluation.reading import Kept, as_result, read_run
 from pertcore.evaluation.report import Card, Gallery, Report, Table, shown
 from pertcore.result import AttackResult, Status
@@ -133,7 +133,8 @@ def _samples(kept: Kept) -> tuple[list[Table], list[Gallery]]:
     box = kept.facts.get("box")
     pictures = [picture(example, None if box is None else tuple(box)) for example in examples]
     filters = any(example.before >= 0 for example in examples)
-    return [], [Gallery("Samples", pictures, PICTURED, filters)]
+    note = PICTURED + (OUTPUTS if examples[0].outputs is not None else "")
+    return [], [Gallery("Samples", pictures, note, filters)]
 
 
 def _missing(kept: Kept) -> list[str]:

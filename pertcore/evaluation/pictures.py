@@ -52,6 +52,7 @@ class Picture:
     group: str = ""
 
 
+OUTPUTS = " Then the output of the model at both, on one scale."
 PICTURED = (
     "Left to right: clean, perturbation (grey is zero; scaled to the full range, the value shown "
     "as white below it), adversarial."
@@ -59,7 +60,8 @@ PICTURED = (
 
 
 def picture(example: Example, box: tuple[float, float] | None) -> Picture:
-    """Clean, perturbation and adversarial example with the predictions.
+    """Clean, perturbation and adversarial example with the predictions, or with the outputs at both
+    where they are known.
 
     box: the values shown as black and white; None: the smallest and largest of both.
     """
@@ -68,13 +70,25 @@ def picture(example: Example, box: tuple[float, float] | None) -> Picture:
     delta, peak = delta_uri(example.delta)
     classed = example.before >= 0
     told = f"{example.before} to {example.after}" if example.fooled else f"{example.before} kept"
-    images = (
+    images = [
         (value_uri(x, lo, hi), f"clean: {example.before}" if classed else "clean"),
         (delta, f"perturbation, white = {peak:.3g}"),
         (value_uri(x_adv, lo, hi), f"seen as: {example.after}" if classed else "perturbed"),
-    )
+    ]
+    if example.outputs is not None:
+        images += _outputs(*example.outputs, box if example.outputs[0].shape == x.shape else None)
     title = f"Sample {example.index}" + (f": {told}" if classed else "")
-    return Picture(title, images, example.fooled, str(example.before) if classed else "")
+    return Picture(title, tuple(images), example.fooled, str(example.before) if classed else "")
+
+
+def _outputs(clean: Array, driven: Array, box: tuple[float, float] | None) -> list[tuple[str, str]]:
+    """Both on one scale, as wide as the box at least."""
+    ends = [*(box or ()), *(end for f in (clean, driven) for end in (f.min(), f.max()))]
+    lo, hi = float(min(ends)), float(max(ends))
+    return [
+        (value_uri(clean, lo, hi), "output, clean"),
+        (value_uri(driven, lo, hi), "output, perturbed"),
+    ]
 
 
 def is_image(shape: tuple[int, ...]) -> bool:

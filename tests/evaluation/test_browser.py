@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import shutil
 import time
@@ -22,7 +23,7 @@ DRIVER = shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None or DRIVER is None, reason="chromium and chromedriver are not installed"
 )
-KINDS = ("attack", "deepfool", "regression", "curve", "robustness", "demo")
+KINDS = ("attack", "deepfool", "regression", "curve", "robustness", "outputs", "demo")
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu")
 
 
@@ -33,12 +34,11 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "attack": attack_folder(root / "a", "--eps", "0.1"),
         "deepfool": attack_folder(root / "d", "--attack", "deepfool"),
         "regression": attack_folder(root / "r", "--eps", "0.1", regression=True),
-        "curve": curve_folder(root / "curve"),
+        "curve": curve_folder(root / "curve", "--attack", "fgsm"),
         "robustness": robustness_folder(root / "robustness"),
+        "outputs": curve_folder(root / "outputs", regression=True),
         "demo": root / "demo",
     }
-    for kind in ("curve", "robustness"):
-        assert main(["report", str(folders[kind])]) == 0
     assert main(["demo", "--out", str(root / "demo")]) == 0
     return {kind: folder / "report.html" for kind, folder in folders.items()}
 
@@ -203,7 +203,8 @@ def test_the_button_copies_the_command(pages: dict[str, Path], browser: Any) -> 
     button = browser.find_element("css selector", ".command button")
     button.click()
     wait = "setTimeout(() => navigator.clipboard.readText().then(arguments[0]), 200)"
-    assert browser.execute_async_script(wait) == "pertcore curve 'a b.onnx' --inputs x.npy"
+    facts = json.loads((pages["curve"].parent / "run.json").read_text())
+    assert browser.execute_async_script(wait) == facts["command"]
     assert button.text == "Copied"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ from pertcore.evaluation.records import write_results
 from pertcore.evaluation.report import Report, Share, render
 from tests.evaluation.folders import (
     COUNT,
-    WARNING,
     attack_folder,
     curve_folder,
     robustness_folder,
@@ -106,9 +106,21 @@ def test_a_regression_shows_losses_and_signals(tmp_path: Path) -> None:
     assert not page.galleries[0].filters
 
 
-def test_a_curve(tmp_path: Path) -> None:
-    page = page_of(curve_folder(tmp_path / "c"))
-    rows = parquet.read_table(tmp_path / "c" / "results.parquet").to_pydict()
+@pytest.fixture(scope="module")
+def curve_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return curve_folder(tmp_path_factory.mktemp("curve"), "--attack", "fgsm")
+
+
+@pytest.fixture
+def copied(curve_run: Path, tmp_path: Path) -> Path:
+    """A curve's folder that a test may damage."""
+    shutil.copytree(curve_run, tmp_path / "copy", ignore=shutil.ignore_patterns("report.html"))
+    return tmp_path / "copy"
+
+
+def test_a_curve(curve_run: Path) -> None:
+    page = page_of(curve_run)
+    rows = parquet.read_table(curve_run / "results.parquet").to_pydict()
     right, norms = np.array(rows["attackable"]), np.array(rows["norm"])
     line = page.charts[0]
     assert isinstance(line, Chart)
@@ -116,13 +128,45 @@ def test_a_curve(tmp_path: Path) -> None:
         assert share == pytest.approx(np.mean(right & (norms > eps)))
     for (_, share), (low, high) in zip(line.lines[0].points, line.lines[0].band, strict=True):
         assert low <= share <= high and high - low > 0.01
-    assert list(page.warnings) == [WARNING]
-    assert len(page.details[0].rows) == 11 and page.command.startswith("pertcore curve")
+    facts = json.loads((curve_run / "run.json").read_text())
+    assert list(page.warnings) == facts["warnings"]
+    assert len(page.details[0].rows) == 11 and page.command == facts["command"]
+    assert page.command.startswith("pertcore curve ")
+    classes, ended = page.tables[0], page.tables[1]
+    assert sum(int(str(row[1])) for row in classes.rows) == COUNT
+    assert sum(int(str(row[1])) for row in ended.rows) == COUNT
+    assert render(page) == (curve_run / "report.html").read_text()
+
+
+def test_samples_of_a_curve_go_from_the_weakest_to_the_strongest(curve_run: Path) -> None:
+    rows = parquet.read_table(curve_run / "results.parquet").to_pydict()
+    (shown,) = page_of(curve_run).galleries
+    norms = [rows["norm"][int(picture.title.split()[1].strip(":"))] for picture in shown.pictures]
+    finite = [norm for norm in norms if math.isfinite(norm)]
+    assert finite == sorted(finite) and min(norms) > 0
+    known = [n for n, right in zip(rows["norm"], rows["attackable"], strict=True) if right]
+    assert finite[0] == min(known) and finite[-1] == max(n for n in known if math.isfinite(n))
+    assert [p.fooled for p in shown.pictures] == [math.isfinite(norm) for norm in norms]
+    assert len(finite) == 9 and 0 < len(norms) - len(finite) <= 3
+
+
+def test_a_regression_curve_shows_signals_and_outputs(tmp_path: Path) -> None:
+    out = curve_folder(tmp_path, regression=True)
+    page = page_of(out)
+    signal, loss = page.charts
+    assert isinstance(signal, Chart) and isinstance(loss, Chart)
+    assert signal.title == "Mean output PSNR (dB) over eps" and signal.span is not None
+    rows = parquet.read_table(out / "results.parquet").to_pydict()
+    for place, (_, value) in enumerate(loss.lines[0].points):
+        assert value == pytest.approx(np.mean(rows[f"loss_{place}"]))
+    (shown,) = page.galleries
+    assert all(len(picture.images) == 5 for picture in shown.pictures) and not shown.filters
+    assert len(page.details[0].rows) == 11
 
 
 def test_robustness(tmp_path: Path) -> None:
-    page = page_of(robustness_folder(tmp_path / "r"))
-    found = as_robustness(read_run(tmp_path / "r"))
+    out = robustness_folder(tmp_path)
+    page, found = page_of(out), as_robustness(read_run(out))
     shown = cards(page)
     assert shown["rho1"] == f"{found.rho1:.4g}" and shown["eps99"] == f"{found.eps99:.4g}"
     line = page.charts[0]
@@ -151,11 +195,12 @@ def test_many_classes_show_the_least_robust() -> None:
     assert "40 least robust of 100" in table.note
 
 
-def test_samples_that_are_no_pictures(tmp_path: Path) -> None:
-    out = curve_folder(tmp_path / "c")
+def test_samples_that_are_no_pictures(copied: Path) -> None:
+    out = copied
     with np.load(out / "examples.npz") as file:
         parts = {name: file[name] for name in file.files}
-    parts |= {"x": np.zeros((6, 4)), "x_adv": np.tile([0.0, 0.5, -0.7, 0.1], (6, 1))}
+    count = len(parts["x"])
+    parts |= {"x": np.zeros((count, 4)), "x_adv": np.tile([0.0, 0.5, -0.7, 0.1], (count, 1))}
     np.savez(out / "examples.npz", **parts)
     page = page_of(out)
     assert not page.galleries
@@ -170,8 +215,8 @@ def rewrite(**changes: Any) -> Any:
     return change
 
 
-def test_what_is_missing_is_said(tmp_path: Path) -> None:
-    out = curve_folder(tmp_path / "c")
+def test_what_is_missing_is_said(copied: Path) -> None:
+    out = copied
     rewrite(complete=False, samples_asked=100)(out)
     (out / "examples.npz").unlink()
     told = " ".join(page_of(out).warnings)
@@ -211,9 +256,9 @@ DAMAGE = {
 
 @pytest.mark.parametrize("damage", list(DAMAGE))
 def test_damage_is_one_clear_line(
-    damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    damage: str, copied: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = curve_folder(tmp_path / "c")
+    out = copied
     change, told = DAMAGE[damage]
     change(out)
     with pytest.raises(InputError, match=told):
