@@ -67,6 +67,9 @@ class AttackArguments:
     deterministic: bool = False
     out: str | None = None
     resume: bool = False
+    engine: str = "local"
+    address: str | None = None
+    workers: int | None = None
 
     def options(self) -> dict[str, Any]:
         """The attack's own options that were given, numbers read."""

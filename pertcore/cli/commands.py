@@ -215,6 +215,11 @@ def attack(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the unfinished run in --out.")
     ] = False,
+    engine: Annotated[str, typer.Option(help="local, or ray: workers of a cluster.")] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Of the Ray cluster, as auto; else one on this machine.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Ray workers, at most.")] = None,
 ) -> None:
     """Find adversarial examples for samples of a data set and verify them on the model.
 

@@ -48,10 +48,12 @@ def pose(arguments: AttackArguments) -> Problem:
             "--inputs is missing: give the samples, a .npy, .npz:KEY, folder or glob of images, "
             "or .parquet"
         )
-    if arguments.batch_size < 1:
-        raise InputError(f"--batch-size {arguments.batch_size}: expected a whole number >= 1")
-    if arguments.threads is not None and arguments.threads < 1:
-        raise InputError(f"--threads {arguments.threads}: expected a whole number >= 1")
+    for name in ("batch_size", "threads", "workers"):
+        given = getattr(arguments, name)
+        if given is not None and given < 1:
+            flag = name.replace("_", "-")
+            raise InputError(f"--{flag} {given}: expected a whole number >= 1")
+    _check_engine(arguments)
     box, scale = arguments.box(), arguments.number("scale")
     settings = _settings(arguments)
     opened = open_models(arguments)
@@ -74,6 +76,15 @@ def pose(arguments: AttackArguments) -> Problem:
     settings |= {"bounds": box, "targeted": targets is not None}
     files = dict.fromkeys([*inputs.files, *_files(arguments)])
     return Problem(oracle, inputs, labels, targets, settings, tuple(files), tuple(notes))
+
+
+def _check_engine(arguments: AttackArguments) -> None:
+    if arguments.engine not in ("local", "ray"):
+        raise InputError(f"--engine {arguments.engine}: allowed are local and ray")
+    for name in ("address", "workers"):
+        value = getattr(arguments, name)
+        if value is not None and arguments.engine != "ray":
+            raise InputError(f"--{name} {value}: needs --engine ray")
 
 
 def _settings(arguments: AttackArguments) -> dict[str, Any]:

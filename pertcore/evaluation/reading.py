@@ -14,6 +14,7 @@ from pertcore.errors import InputError
 from pertcore.evaluation.curve import Curve
 from pertcore.evaluation.pictures import Example
 from pertcore.evaluation.robustness import Robustness
+from pertcore.evaluation.runs.failing import FAILED
 from pertcore.oracle import Array, Calls
 from pertcore.result import AttackResult, Status
 
@@ -31,8 +32,8 @@ PLAIN = (
 
 @dataclass(frozen=True)
 class Kept:
-    """What a folder holds: facts of run.json; rows: column -> (n,); examples, None where their
-    file is missing."""
+    """What a folder holds: facts of run.json; rows: column -> (n,), without samples on which the
+    model failed; examples, None where their file is missing."""
 
     folder: Path
     facts: dict[str, Any]
@@ -99,7 +100,13 @@ def _rows(path: Path) -> dict[str, Array]:
         raise _damaged(path, f"cannot be read ({error})") from None
     if not table.num_rows:
         raise InputError(f"{path} has no rows: no sample was done")
-    return {name: table[name].to_numpy() for name in table.column_names}
+    rows = {name: table[name].to_numpy() for name in table.column_names}
+    if "status" not in rows:
+        return rows
+    kept = rows["status"] != FAILED
+    if not kept.any():
+        raise InputError(f"{path}: the model failed on all {len(kept)} samples")
+    return {name: values[kept] for name, values in rows.items()}
 
 
 def _examples(path: Path) -> list[Example] | None:
