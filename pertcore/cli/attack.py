@@ -173,10 +173,11 @@ def _conclude(
     finished: Finished,
     seconds: float,
 ) -> None:
-    everybody = finished.joined()
-    nobody = np.zeros(len(problem.inputs), dtype=bool)
-    left = (nobody if problem.left_out is None else problem.left_out)[finished.index]
-    result = selected(everybody, ~left)
+    result = everybody = finished.joined()
+    finished.results.clear()  # all rows are in memory once
+    left = np.zeros(0) if problem.left_out is None else problem.left_out[finished.index]
+    if left.any():
+        result = selected(everybody, ~left)
     figures = {name: shown(value) for name, value in result.summary().items()}
     if left.any():
         figures["left out"] = f"{int(left.sum())}  Their label is the target already."

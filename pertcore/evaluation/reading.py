@@ -95,18 +95,30 @@ def _rows(path: Path) -> dict[str, Array]:
     from pyarrow import parquet
 
     try:
-        table = parquet.read_table(path)
+        names = parquet.read_schema(path).names
+        # a column after the other: memory holds one of them twice
+        rows = {name: _column(path, name) for name in names}
     except (OSError, pyarrow.ArrowException) as error:
         raise _damaged(path, f"cannot be read ({error})") from None
-    if not table.num_rows:
+    if not rows or not len(rows[names[0]]):
         raise InputError(f"{path} has no rows: no sample was done")
-    rows = {name: table[name].to_numpy() for name in table.column_names}
-    if "status" not in rows:
+    kept = rows.get("status", np.array([""])) != FAILED
+    if kept.all():
         return rows
-    kept = rows["status"] != FAILED
     if not kept.any():
         raise InputError(f"{path}: the model failed on all {len(kept)} samples")
     return {name: values[kept] for name, values in rows.items()}
+
+
+def _column(path: Path, name: str) -> Array:
+    from pyarrow import parquet, types
+
+    column = parquet.read_table(path, columns=[name], use_threads=False)[name]
+    if not types.is_string(column.type):
+        return np.asarray(column.to_numpy())
+    # few words over and over: no Python object a row
+    known = column.dictionary_encode().combine_chunks()
+    return np.array(known.dictionary.to_pylist(), dtype=str)[known.indices.to_numpy()]
 
 
 def _examples(path: Path) -> list[Example] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,6 +16,8 @@ from pertcore.errors import BackendError
 from pertcore.evaluation.records import ArrayWriter
 from pertcore.evaluation.runs.failing import UNKNOWN
 from pertcore.oracle import Array
+
+GROUP_ROWS = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -103,8 +105,8 @@ def join_parts(folder: Path, starts: Sequence[int], rows: Path, points: Path) ->
     # a block on which the model failed throughout lacks most columns
     schema = max((parquet.read_schema(path) for path in tables), key=len)
     with parquet.ParquetWriter(unfinished, schema) as writer:
-        for path in tables:
-            writer.write_table(_completed(parquet.read_table(path), schema))
+        for group in _grouped(_completed(parquet.read_table(path), schema) for path in tables):
+            writer.write_table(group)
     first = _stem(folder, starts[0]).with_suffix(".npy")
     if first.exists():
         head = np.load(first, mmap_mode="r")
@@ -112,6 +114,20 @@ def join_parts(folder: Path, starts: Sequence[int], rows: Path, points: Path) ->
             for start in starts:
                 whole.append(np.load(_stem(folder, start).with_suffix(".npy")))
     unfinished.replace(rows)
+
+
+def _grouped(tables: Iterable[Any]) -> Iterator[Any]:
+    """Small tables put together: readers want row groups of some size."""
+    import pyarrow
+
+    held: list[Any] = []
+    for table in tables:
+        held.append(table)
+        if sum(map(len, held)) >= GROUP_ROWS:
+            yield pyarrow.concat_tables(held).combine_chunks()
+            held = []
+    if held:
+        yield pyarrow.concat_tables(held).combine_chunks()
 
 
 def _completed(table: Any, schema: Any) -> Any:
