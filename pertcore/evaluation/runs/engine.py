@@ -6,6 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pertcore.errors import BackendError, InputError
@@ -73,7 +74,9 @@ class RayEngine:
             ray.init(log_to_driver=False, logging_level="ERROR", **given)
         except (ConnectionError, ValueError, RuntimeError) as error:
             first = str(error).splitlines()[0]
-            raise InputError(f"--address {self.address}: no Ray cluster answers ({first})") from None
+            raise InputError(
+                f"--address {self.address}: no Ray cluster answers ({first})"
+            ) from None
         return ray
 
     def _hired(self, ray: Any, blocks: int) -> list[Callable[[], Any]]:
@@ -89,7 +92,8 @@ class RayEngine:
             )
         count = min(room if self.workers is None else self.workers, room, blocks)
         kind = ray.remote(num_cpus=self.threads, num_gpus=1 if gpus else 0)(_Worker)
-        return [lambda: kind.remote(self.make, os.getcwd())] * count
+        folder = str(Path.cwd())
+        return [lambda: kind.remote(self.make, folder)] * count
 
 
 class _Worker:
