@@ -65,6 +65,7 @@ FOREIGN = {
     "pertcore/interop/art.py": {"art"},
     "pertcore/notebook.py": {"matplotlib"},
     "pertcore/evaluation/": TABLES,
+    "pertcore/evaluation/runs/engine.py": {"ray"},
     "pertcore/detection/": {"PIL"},
     "pertcore/data/": TABLES,
 }

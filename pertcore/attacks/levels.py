@@ -52,7 +52,7 @@ def parse_levels(levels: Any, box: Box, x: Array) -> Levels | None:
     ends = (box.lo, box.hi)
     if not all(isinstance(end, float) and math.isfinite(end) for end in ends) or box.lo == box.hi:
         raise InputError(f"levels={levels}: needs bounds=(lo, hi), two different finite numbers")
-    lo, hi = (float(end) for end in ends)  # type: ignore[arg-type]
+    lo, hi = (float(end) for end in ends)
     values = np.linspace(lo, hi, count).astype(x.dtype)
     found = Levels(lo, hi, np.clip(values, *np.array([lo, hi], x.dtype)))
     away = np.abs(x - found.values[found.numbers(x)]).reshape(len(x), -1).max(axis=1)

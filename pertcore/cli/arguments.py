@@ -65,6 +65,7 @@ class AttackArguments:
     finite_differences: bool = False
     straight_through: bool = False
     deterministic: bool = False
+    save_8bit: bool = False
     out: str | None = None
     resume: bool = False
     engine: str = "local"

@@ -15,12 +15,11 @@ import typer
 
 from pertcore.attacks.registry import find
 from pertcore.cli.arguments import AttackArguments
-from pertcore.cli.attack_blocks import block_work, lost_block, posed_work
+from pertcore.cli.attack_blocks import block_work, lost_block, posed_work, restored
 from pertcore.cli.console import SampleProgress, say, show_facts, warn
 from pertcore.cli.doubts import doubts
 from pertcore.cli.flags import as_flags
 from pertcore.cli.problem import Problem, pose
-from pertcore.data import Inputs
 from pertcore.errors import InputError, ModelError
 from pertcore.evaluation.page import page_of
 from pertcore.evaluation.page_parts import endings
@@ -148,7 +147,7 @@ def _engine(
 
 
 def _examples(
-    kept: RunFolder, finished: Finished, result: AttackResult, inputs: Inputs
+    kept: RunFolder, finished: Finished, result: AttackResult, problem: Problem
 ) -> list[Example]:
     """The first samples that were fooled and that stand, their points read from the parts."""
     index = finished.index
@@ -156,7 +155,8 @@ def _examples(
     for wanted, allowed in ((True, SHOWN_FOOLED), (False, SHOWN_KEPT)):
         for row in np.flatnonzero((result.success == wanted) & result.attackable)[:allowed]:
             place = int(index[row])
-            x, x_adv = inputs[place : place + 1], kept.point(place, finished.starts)[None]
+            x = problem.inputs[place : place + 1]
+            x_adv = restored(problem, kept.point(place, finished.starts)[None])
             delta = x_adv.astype(np.float64) - x.astype(np.float64)
             alone = replace(
                 result, x_adv=x_adv, delta=delta, before=result.before[row : row + 1],
@@ -175,7 +175,9 @@ def _conclude(
 ) -> None:
     result = everybody = finished.joined()
     finished.results.clear()  # all rows are in memory once
-    left = np.zeros(0) if problem.left_out is None else problem.left_out[finished.index]
+    left = np.zeros(len(result.success), dtype=bool)
+    if problem.left_out is not None:
+        left = problem.left_out[finished.index]
     if left.any():
         result = selected(everybody, ~left)
     figures = {name: shown(value) for name, value in result.summary().items()}
@@ -194,7 +196,7 @@ def _conclude(
         return
     kept.join(finished.starts)
     facts = _facts(arguments, problem, result, finished, notes, seconds, kept.same)
-    examples = _examples(kept, finished, everybody, problem.inputs)
+    examples = _examples(kept, finished, everybody, problem)
     _write_examples(kept.path / "examples.npz", examples)
     kept.finish(facts)
     write_report(kept.path / "report.html", page_of(kept.path))

@@ -19,6 +19,8 @@ from pertcore.evaluation.stream import Batch, attacked_batch, joined, without_po
 from pertcore.oracle import Array
 from pertcore.result import AttackResult
 
+TOP = 255  # the last of the 256 levels of --save-8bit
+
 
 def posed_work(arguments: AttackArguments) -> Work:
     """The work of a worker, which reads model and data itself."""
@@ -40,6 +42,22 @@ def block_work(problem: Problem, callback: Callable[[Progress], None] | None = N
         return _block(problem, rows, joined(results) if results else None, results, failed)
 
     return work
+
+
+def stored(problem: Problem, points: Array) -> Array:
+    """Points as x_adv.npy holds them: the numbers of their levels, uint8, under --save-8bit."""
+    if problem.settings.get("levels") is None:
+        return points
+    lo, hi = problem.settings["bounds"]
+    return np.rint((points.astype(np.float64) - lo) * (TOP / (hi - lo))).astype(np.uint8)
+
+
+def restored(problem: Problem, held: Array) -> Array:
+    """What `stored` was given."""
+    if problem.settings.get("levels") is None:
+        return held
+    lo, hi = problem.settings["bounds"]
+    return (lo + held * ((hi - lo) / TOP)).astype(problem.oracle.dtype)
 
 
 def lost_block(problem: Problem, index: int, reason: str) -> Block:
@@ -67,11 +85,15 @@ def _block(
         known["target"] = targets
     made: dict[str, Any] = {}
     if result is not None:
-        of = (None if part is None else part[kept] for part in (labels, targets))
-        made = result_columns(result, rows.start, *of, [n for n, k in zip(names, kept) if k])
+        made = result_columns(
+            result, rows.start, None if labels is None else labels[kept],
+            None if targets is None else targets[kept],
+            [name for name, there in zip(names, kept) if there],
+        )  # fmt: skip
     columns = with_failed(made, rows, failed) | (known if failed else {})
     state = {} if result is None else encoded(without_points(result))
-    return Block(rows.start, columns, _points(problem, rows, kept, results), state, failed)
+    points = stored(problem, _points(problem, rows, kept, results))
+    return Block(rows.start, columns, points, state, failed)
 
 
 def _points(problem: Problem, rows: slice, kept: Array, results: list[AttackResult]) -> Array:

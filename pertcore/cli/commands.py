@@ -211,6 +211,9 @@ def attack(
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="Same seed, same bits.")
     ] = False,
+    save_8bit: Annotated[
+        bool, typer.Option("--save-8bit", help="Only what 256 levels of --bounds hold; as uint8.")
+    ] = False,
     out: Annotated[str | None, typer.Option(help="Folder for all results.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the unfinished run in --out.")

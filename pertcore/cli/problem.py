@@ -93,6 +93,10 @@ def _settings(arguments: AttackArguments) -> dict[str, Any]:
         "rng": arguments.seed, "deterministic": arguments.deterministic, "task": arguments.task,
         **arguments.options(),
     }  # fmt: skip
+    if arguments.save_8bit:
+        if arguments.box() is None:
+            raise InputError("--save-8bit needs --bounds, such as 0,1: its 256 levels lie between")
+        settings["levels"] = 256
     for name in ("decision", "threshold", "peak"):
         value = arguments.number(name)
         if value is not None:

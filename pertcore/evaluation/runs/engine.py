@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -71,7 +72,7 @@ class RayEngine:
             if self.workers is not None:
                 given["num_cpus"] = self.workers * self.threads
         try:
-            ray.init(log_to_driver=False, logging_level="ERROR", **given)
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, **given)
         except (ConnectionError, ValueError, RuntimeError) as error:
             first = str(error).splitlines()[0]
             raise InputError(

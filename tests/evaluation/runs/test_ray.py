@@ -73,7 +73,7 @@ def test_a_sample_that_kills_its_workers_is_lost_alone() -> None:
 
     todo = [slice(0, 4), slice(4, 8), slice(8, 12), slice(12, 13)]
     blocks = sorted(RayEngine(make, _lost, workers=2)(todo), key=lambda block: block.start)
-    assert sum((block.columns["index"] for block in blocks), []) == list(range(13))
+    assert [k for block in blocks for k in block.columns["index"]] == list(range(13))
     failed = {index: why for block in blocks for index, why in block.failed.items()}
     assert list(failed) == [5] and f"{DEATHS} workers died" in failed[5]
     assert {block.state["by"] for block in blocks if not block.failed} - {os.getpid()}
