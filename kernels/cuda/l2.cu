@@ -1,15 +1,16 @@
 // Steps and projections for p = 2.
 
-// An entry of -eps g / norm, g cleaned and norm its norm_2: in float64 where the factor may leave
+// An entry of -eps g / norm_2(g), g cleaned, its norm scaled: in float64 where the factor may leave
 // the range of numbers.
-__device__ inline real steepest(real g, double norm, double eps) {
-    if (1e-9 < norm && norm < 1e9) return (real)(-eps / norm) * g;
-    return norm > 0 ? (real)(-eps * (wide(g) / norm)) : (real)0;
+__device__ inline real steepest(real g, Two norm, double eps) {
+    bool plain = norm.first == 1 && 1e-9 < norm.second && norm.second < 1e9;
+    if (plain) return (real)(-eps / norm.second) * g;
+    return norm.second > 0 ? (real)(-eps * (wide(g) / norm.first / norm.second)) : (real)0;
 }
 
 extern "C" __global__ void dual_step_2(const real* g, const double* eps, real* out, whole d) {
     whole row = blockIdx.x * d;
-    double norm = norm_2(d, [&](whole i) { return clean(g[row + i]); });
+    Two norm = scaled_norm_2(d, [&](whole i) { return clean(g[row + i]); });
     for (whole i = threadIdx.x; i < d; i += blockDim.x)
         out[row + i] = steepest(clean(g[row + i]), norm, eps[blockIdx.x]);
 }
@@ -103,7 +104,7 @@ extern "C" __global__ void pgd_2(
     const real* lo, real low, const real* hi, real high, real* out, whole d
 ) {
     whole row = blockIdx.x * d;
-    double norm = norm_2(d, [&](whole i) { return clean(g[row + i]); });
+    Two norm = scaled_norm_2(d, [&](whole i) { return clean(g[row + i]); });
     double length = step[blockIdx.x];
     auto point = [&](whole i) { return x_t[row + i] + steepest(clean(g[row + i]), norm, length); };
     project_row(d, x + row, point, eps[blockIdx.x], Bound{lo, low}, Bound{hi, high}, out + row);

@@ -197,12 +197,17 @@ __device__ Place next_leader(whole d, Place last, Value value, Free free) {
     return joined(best, Place{-infinite(), NOWHERE}, Leading());
 }
 
-// norm_2 of term(i), relative to the largest entry where the sum of squares is not safe.
-template <class Term> __device__ double norm_2(whole d, Term term) {
+// norm_2 of term(i) as unit (first) times norm (second); the unit is the largest entry where the
+// sum of squares is not safe, else 1.
+template <class Term> __device__ Two scaled_norm_2(whole d, Term term) {
     double total = sum(d, [&](whole i) { return wide(term(i)) * wide(term(i)); });
-    if (SMALLEST < total && total < LARGEST) return sqrt(total);
+    if (SMALLEST < total && total < LARGEST) return {1.0, sqrt(total)};
     double top = wide(largest(d, term));
-    if (!(0 < top && top < infinite())) return top;
+    if (!(0 < top && top < infinite())) return {1.0, top};
     total = sum(d, [&](whole i) { return (wide(term(i)) / top) * (wide(term(i)) / top); });
-    return top * sqrt(total);
+    return {top, sqrt(total)};
+}
+template <class Term> __device__ double norm_2(whole d, Term term) {
+    Two found = scaled_norm_2(d, term);
+    return found.first * found.second;
 }
