@@ -31,6 +31,9 @@ SOURCES = {
     "linf": ("prelude.cuh", "linf.cu"),
     "l1": ("prelude.cuh", "balls.cuh", "l1.cu"),
     "l2": ("prelude.cuh", "balls.cuh", "l2.cu"),
+    "powers": ("prelude.cuh", "balls.cuh", "powers.cu"),
+    "losses": ("prelude.cuh", "losses.cu"),
+    "sampling": ("prelude.cuh", "sampling.cu"),
 }
 
 
@@ -38,14 +41,14 @@ SOURCES = {
 class Launch:
     """What the catalogue does not say: `bounds`, the places of lo and hi among the arguments.
 
-    `sliced`: entries do not depend on each other. `sizes`: places of the arrays whose sizes
-    behind the first the kernel is told. `room`: dtypes ("x" that of the data) and widths of the
+    `sliced`: entries do not depend on each other. `sizes`: the places and axes of the sizes
+    that the kernel is told. `room`: dtypes ("x" that of the data) and widths of the
     scratch arrays (n, width); a width is a place among the sizes.
     """
 
     bounds: tuple[int, ...] = ()
     sliced: bool = False
-    sizes: tuple[int, ...] = (0,)
+    sizes: tuple[tuple[int, int], ...] = ((0, 1),)
     room: tuple[tuple[str, int], ...] = ()
 
 
@@ -66,6 +69,18 @@ LAUNCHES = {
     "hyperplane_1": Launch(bounds=(3, 4)),
     "project_1": Launch(),
     "project_box_1": Launch(bounds=(3, 4)),
+    "dual_step_p": Launch(),
+    "lmo_box_p": Launch(bounds=(4, 5)),
+    "hyperplane_p": Launch(bounds=(4, 5)),
+    "finish_p": Launch(bounds=(4, 5)),
+    "margin_loss": Launch(),
+    "score_loss": Launch(),
+    "cross_entropy_loss": Launch(),
+    "dlr_loss": Launch(),
+    "squared_error_loss": Launch(),
+    "class_differences": Launch(sizes=((0, 1), (4, 0))),
+    "random_ball": Launch(sizes=((4, 1),)),
+    "random_sphere": Launch(sizes=((4, 1),)),
 }
 
 
@@ -93,7 +108,7 @@ def geometry(launch: Launch, n: int, d: int) -> tuple[tuple[int, int], int]:
 
 def sizes(launch: Launch, args: tuple[Any, ...]) -> list[int]:
     """What the kernel is told of its arrays."""
-    return [int(size) for place in launch.sizes for size in args[place].shape[1:]]
+    return [int(args[place].shape[axis]) for place, axis in launch.sizes]
 
 
 def room(launch: Launch, arrays: Any, dtype: np.dtype, n: int, told: list[int]) -> list[Any]:

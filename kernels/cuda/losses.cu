@@ -94,7 +94,8 @@ extern "C" __global__ void dlr_loss(
     Place leaders[4] = {};
     Place last = {infinite(), -1};
     for (int rank = 0; rank < keep && keep > 2; rank++) {
-        last = next_leader(d, last, [&](whole j) { return wide(score[j]); }, [](whole) { return true; });
+        auto every = [](whole) { return true; };
+        last = next_leader(d, last, [&](whole j) { return wide(score[j]); }, every);
         leaders[rank] = last;
     }
     double sign = targeted ? -1 : 1, scale = 1, slope = 0;
@@ -129,16 +130,16 @@ extern "C" __global__ void squared_error_loss(
 
 extern "C" __global__ void class_differences(
     const real* f, const whole* y, real* cotangents, double* levels, whole* classes, whole d,
-    whole n, whole /* d again */
+    whole keep
 ) {
-    whole own = y[blockIdx.x], keep = gridDim.z;
+    whole own = y[blockIdx.x];
     const real* score = f + blockIdx.x * d;
     auto value = [&](whole j) { return score[j] == score[j] ? wide(score[j]) : -infinite(); };
     auto other = [&](whole j) { return j != own; };
     Place last = {infinite(), -1};
     for (whole rank = 0; rank < keep; rank++) {
         last = next_leader(d, last, value, other);
-        whole place = rank * n + blockIdx.x;
+        whole place = rank * gridDim.x + blockIdx.x;
         if (threadIdx.x == 0) {
             classes[place] = last.index;
             levels[place] = wide(score[own]) - wide(score[last.index]);

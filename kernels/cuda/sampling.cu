@@ -1,0 +1,119 @@
+// Random points that belong to a sample: a hash of (key, draw, coordinate).
+
+constexpr word GOLDEN = 0x9E3779B97F4A7C15ULL;
+constexpr word BALL = 1, SPHERE = 2, ORDER = 3, PURPOSES = 4;
+constexpr word RADIUS = 1ULL << 62;
+constexpr int SLOT = 40;
+constexpr double MARGIN = SINGLE ? 1.1920928955078125e-07 : 1e-13, PI = 3.14159265358979323846;
+
+__device__ inline word mixed(word v) {
+    v = (v ^ (v >> 30)) * 0xBF58476D1CE4E5B9ULL;
+    v = (v ^ (v >> 27)) * 0x94D049BB133111EBULL;
+    return v ^ (v >> 31);
+}
+
+// The words of one key, draw and purpose.
+struct Stream {
+    word base;
+    __device__ Stream(word key, whole draw, word purpose)
+        : base(mixed(key + GOLDEN * ((word)draw * PURPOSES + purpose))) {}
+    __device__ word at(word counter) const { return mixed(base ^ (GOLDEN * counter)); }
+    // Uniform in (0, 1), on the odd multiples of 2^-53.
+    __device__ double unit(word counter) const {
+        return ((double)(whole)(at(counter) >> 12) + 0.5) * 2.220446049250313e-16;
+    }
+    __device__ double sign(word counter) const { return at(counter) & 1 ? -1.0 : 1.0; }
+};
+
+// Gamma(shape > 1) by Marsaglia and Tsang 2000; attempt a uses slots 3 a + 1 to 3 a + 3.
+__device__ double gamma_of(Stream stream, double shape, whole i) {
+    double location = shape - 1.0 / 3.0, spread = 1.0 / sqrt(9.0 * location);
+    for (word slot = 1;; slot += 3) {
+        word one = (word)i + (slot << SLOT), step = (word)1 << SLOT;
+        double angle = cos(2.0 * PI * stream.unit(one + step));
+        double normal = sqrt(-2.0 * log(stream.unit(one))) * angle;
+        double stretched = 1.0 + spread * normal;
+        if (!(stretched > 0)) continue;
+        double cube = stretched * stretched * stretched;
+        double bound = 0.5 * normal * normal + location * (1.0 - cube + log(cube));
+        if (log(stream.unit(one + step + step)) < bound) return location * cube;
+    }
+}
+
+// Coordinate i of density proportional to exp(-|t|^p) (first), and |t|^p (second).
+__device__ Two generalised_gaussian(Stream stream, double p, whole i, whole d) {
+    if (p == 2) {
+        whole half = (d + 1) / 2, pair = i < half ? i : i - half;
+        double radius = sqrt(-log(stream.unit(pair)));
+        double angle = 2.0 * PI * stream.unit(pair + half);
+        double t = radius * (i < half ? cos(angle) : sin(angle));
+        return {t, t * t};
+    }
+    if (p == 1) {
+        double size = -log(stream.unit(i));
+        return {stream.sign(i) * size, size};
+    }
+    double root = stream.unit(i), gamma = gamma_of(stream, 1.0 + 1.0 / p, i);
+    return {stream.sign(i) * root * pow(gamma, 1.0 / p), gamma * pow(root, p)};
+}
+
+__device__ inline double scale_of(double mass, double eps, double p) {
+    return eps * (1.0 - MARGIN) / pow(mass, 1.0 / p);
+}
+
+extern "C" __global__ void random_ball(
+    const word* keys, whole draw, const double* eps, double p, real* out, whole d
+) {
+    real* row = out + blockIdx.x * d;
+    Stream stream(keys[blockIdx.x], draw, BALL);
+    double radius = eps[blockIdx.x], inner = wide(floor_to(radius));
+    if (p == infinite()) {
+        for (whole i = threadIdx.x; i < d; i += blockDim.x)
+            row[i] = (real)((2.0 * stream.unit(i) - 1.0) * inner);
+        return;
+    }
+    double mass = sum(d, [&](whole i) { return generalised_gaussian(stream, p, i, d).second; });
+    double scale = scale_of(mass - log(stream.unit(RADIUS)), radius, p);
+    for (whole i = threadIdx.x; i < d; i += blockDim.x)
+        row[i] = (real)(generalised_gaussian(stream, p, i, d).first * scale);
+}
+
+extern "C" __global__ void random_sphere(
+    const word* keys, whole draw, const double* eps, double p, real* out, whole d
+) {
+    real* row = out + blockIdx.x * d;
+    Stream stream(keys[blockIdx.x], draw, SPHERE);
+    double radius = eps[blockIdx.x], inner = wide(floor_to(radius));
+    if (p == infinite()) {
+        for (whole i = threadIdx.x; i < d; i += blockDim.x)
+            row[i] = (real)(stream.sign(i) * inner);
+        return;
+    }
+    // Relative to the largest entry, since |t|^p alone may vanish when p is large.
+    double top = 0;
+    for (whole i = threadIdx.x; i < d; i += blockDim.x)
+        top = more(top, fabs(generalised_gaussian(stream, p, i, d).first));
+    top = joined(top, 0.0, Larger());
+    double mass = sum(d, [&](whole i) {
+        return pow(fabs(generalised_gaussian(stream, p, i, d).first / top), p);
+    });
+    double scale = scale_of(mass, radius, p);
+    for (whole i = threadIdx.x; i < d; i += blockDim.x)
+        row[i] = (real)(generalised_gaussian(stream, p, i, d).first / top * scale);
+}
+
+// The first entries of a shuffled deck, one after the other: a thread a sample deals.
+extern "C" __global__ void random_order(
+    const word* keys, whole draw, whole count, whole* out, whole* deck, whole dealt
+) {
+    whole* cards = deck + blockIdx.x * count;
+    Stream stream(keys[blockIdx.x], draw, ORDER);
+    for (whole i = threadIdx.x; i < count; i += blockDim.x) cards[i] = i;
+    __syncthreads();
+    for (whole place = 0; place < dealt && threadIdx.x == 0; place++) {
+        whole left = count - place;
+        whole other = place + less((whole)(stream.unit(place) * left), left - 1);
+        out[blockIdx.x * dealt + place] = cards[other];
+        cards[other] = cards[place];
+    }
+}
