@@ -244,6 +244,16 @@ def compare(
     warn(found.warnings)
 
 
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="--out of a run.")],
+) -> None:
+    """Draw report.html of a run anew, from the files of its folder alone."""
+    from pertcore.cli.report import run
+
+    run(folder)
+
+
 def execute(arguments: Sequence[str]) -> int:
     """Run one command; returns its exit code, InputError for wrong use of the command line."""
     # ClickException itself is private in recent releases of typer

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy.stats import norm as gauss
 
-from pertcore.attacks.feasibility import linear_estimate
+from pertcore.attacks.feasibility import LinearEstimate, linear_estimate
 from pertcore.attacks.options import whole
 from pertcore.attacks.prepare import Given, prepare
 from pertcore.attacks.registry import Attack, find
@@ -18,8 +17,11 @@ from pertcore.attacks.run import DETERMINISTIC_CHUNK, Progress, attack
 from pertcore.chunked import chunked
 from pertcore.constraints import parse_number
 from pertcore.errors import InputError
+from pertcore.evaluation.intervals import wilson
+from pertcore.evaluation.page_parts import budgets, curve_chart, figure
 from pertcore.evaluation.regression_curve import RegressionCurve, driven
 from pertcore.evaluation.search import Bracket, search
+from pertcore.notebook import html_table
 from pertcore.oracle import Array, Calls, Oracle
 from pertcore.result import AttackResult
 
@@ -66,13 +68,18 @@ class Curve:
     def band(self, level: float = 0.95) -> tuple[Array, Array]:
         """Lower and upper ends (m,) of the confidence interval of the robust accuracy: what
         another sample of this size could have shown (Wilson 1927)."""
-        if not 0 < level < 1:
-            raise InputError(f"level={level!r}: between 0 and 1, such as 0.95")
-        n, share = len(self.norms), self.robust_accuracy
-        z = float(gauss.ppf(0.5 + level / 2))
-        middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-        half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
-        return np.clip(middle - half, 0, share), np.clip(middle + half, share, 1)
+        return wilson(self.robust_accuracy, len(self.norms), level)
+
+    def plot(self) -> Any:
+        """A matplotlib figure of the robust accuracy over eps with its 95 % band. Raises
+        BackendError where matplotlib is missing."""
+        norm = f"l{self.settings.get('norm')}"
+        return figure(curve_chart(self.norms, self.attackable, norm, at=self.eps))
+
+    def _repr_html_(self) -> str:
+        table = budgets(self.eps, self.robust_accuracy, *self.band(), self.fooling_ratio)
+        rows = [[str(cell) for cell in row] for row in table.rows]
+        return html_table(table.header, rows, self.warnings)
 
     def __str__(self) -> str:
         low, high = self.band()
@@ -115,64 +122,93 @@ def curve(
     budgets, seed = _budgets(eps), whole("rng", rng, 0)
     common = {"norm": norm, **settings}
     given = checked_once(row, oracle, x, y, budgets, common)
-    run = fooled if given.goal.task == "classification" else _driven
-    return run(oracle, given, row, budgets, seed, callback, common)
+    run = Run.begun(row, oracle, given, seed, callback, common)
+    if given.goal.task == "classification":
+        return fooled(run, budgets)
+    found = driven(given, budgets, run.attempt)
+    return RegressionCurve(
+        eps=budgets, **found.figures, metrics=found.metrics, carried=found.carried,
+        x_adv=given.restore(found.points), calls=run.calls, seconds=run.seconds,
+        warnings=run.said(found.warnings), settings=run.settings(budgets),
+    )  # fmt: skip
 
 
-def fooled(
-    oracle: Oracle, given: Given, row: Attack, budgets: Array, seed: int, callback: Any,
-    common: dict[str, Any],
-) -> Curve:  # fmt: skip
-    """The curve of a classifier; `given` holds the checked arguments, `common` as they came."""
-    own = dict(common)
-    deterministic = bool(own.pop("deterministic", False))
-    model = settled(oracle, deterministic)
-    started, before = time.perf_counter(), model.calls.copy()
-    largest = None if row.minimum_norm else float(budgets[-1])
-    if row.minimum_norm or largest == 0:
-        found = _once(model, given, row, largest, seed, callback, own)
+@dataclass(frozen=True)
+class Run:
+    """What the attacks of one call share; `own` are the settings of every one of them."""
+
+    row: Attack
+    model: Oracle
+    given: Given
+    seed: int
+    callback: Callable[[Progress], None] | None
+    own: dict[str, Any]
+    deterministic: bool
+    before: Calls
+    started: float
+
+    @classmethod
+    def begun(
+        cls, row: Attack, oracle: Oracle, given: Given, seed: int, callback: Any,
+        common: dict[str, Any],
+    ) -> Run:  # fmt: skip
+        """The clock starts; the model is made deterministic as `pertcore.attack` does, but once."""
+        own = dict(common)
+        deterministic = bool(own.pop("deterministic", False))
+        model = chunked(oracle, DETERMINISTIC_CHUNK) if deterministic else oracle
+        before = model.calls.copy()
+        return cls(
+            row, model, given, seed, callback, own, deterministic, before, time.perf_counter()
+        )
+
+    @property
+    def calls(self) -> Calls:
+        return self.model.calls - self.before
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self.started
+
+    def settings(self, budgets: Array) -> dict[str, Any]:
+        """The arguments that repeat the call."""
+        told = {"attack": self.row.name, "seed": self.seed, "eps": budgets.tolist()}
+        return {**told, "deterministic": self.deterministic, **self.own}
+
+    def said(self, warnings: Sequence[str]) -> tuple[str, ...]:
+        """Every warning once."""
+        return tuple(dict.fromkeys([*self.given.warnings, *warnings]))
+
+    def estimate(self) -> LinearEstimate:
+        """Theorem 1's budgets at x."""
+        return linear_estimate(self.model, self.given, self.own.get("batch_size"))
+
+    def attempt(self, rows: Array, eps: Any) -> AttackResult:
+        """The samples at `rows`, each attacked within its eps."""
+        own, given = dict(self.own), self.given
+        if own.get("mask") is not None and len(np.shape(own["mask"])) == given.x.ndim:
+            own["mask"] = np.broadcast_to(own["mask"], given.x.shape)[rows]
+        y = None if given.y is None else given.y[rows]
+        return attack(
+            self.model, given.x[rows], y, attack=self.row, eps=eps, rng=self.seed,
+            first_index=rows, callback=self.callback, **own,
+        )  # fmt: skip
+
+
+def fooled(run: Run, budgets: Array) -> Curve:
+    """The curve of a classifier over the ascending budgets (m,)."""
+    positive, largest = budgets[budgets > 0], None if run.row.minimum_norm else float(budgets[-1])
+    if run.row.minimum_norm or largest == 0:
+        found = _once(run, largest)
     else:
-        found = _searched(model, given, row, budgets[budgets > 0], seed, callback, own)
-    grid = np.concatenate([[0.0], budgets[budgets > 0]])
+        found = search(positive, run.given.x, run.estimate(), run.attempt)
+    grid = np.concatenate([[0.0], positive])
     return Curve(
         eps=budgets, norms=np.where(found.attackable, found.norms, 0.0),
         in_vain=np.where(found.attackable, grid[found.low + 1], 0.0),
-        x_adv=given.restore(found.points), attackable=found.attackable,
-        calls=model.calls - before, seconds=time.perf_counter() - started, rounds=found.rounds,
-        warnings=tuple(dict.fromkeys([*given.warnings, *found.warnings])),
-        settings=_settings(row, budgets, seed, deterministic, own),
+        x_adv=run.given.restore(found.points), attackable=found.attackable,
+        calls=run.calls, seconds=run.seconds, rounds=found.rounds,
+        warnings=run.said(found.warnings), settings=run.settings(budgets),
     )  # fmt: skip
-
-
-def _driven(
-    oracle: Oracle, given: Given, row: Attack, budgets: Array, seed: int, callback: Any,
-    common: dict[str, Any],
-) -> RegressionCurve:  # fmt: skip
-    """The curve of a regression."""
-    own = dict(common)
-    deterministic = bool(own.pop("deterministic", False))
-    model = settled(oracle, deterministic)
-    started, before = time.perf_counter(), model.calls.copy()
-    found = driven(given, budgets, _attempt(model, given, row, seed, callback, own))
-    return RegressionCurve(
-        eps=budgets, **found.figures, metrics=found.metrics, carried=found.carried,
-        x_adv=given.restore(found.points), calls=model.calls - before,
-        seconds=time.perf_counter() - started,
-        warnings=tuple(dict.fromkeys([*given.warnings, *found.warnings])),
-        settings=_settings(row, budgets, seed, deterministic, own),
-    )  # fmt: skip
-
-
-def _settings(
-    row: Attack, budgets: Array, seed: int, deterministic: bool, own: dict[str, Any]
-) -> dict[str, Any]:
-    told = {"attack": row.name, "seed": seed, "eps": budgets.tolist()}
-    return {**told, "deterministic": deterministic, **own}
-
-
-def settled(oracle: Oracle, deterministic: bool) -> Oracle:
-    """The model that every attack of one run sees, as `pertcore.attack` makes it deterministic."""
-    return chunked(oracle, DETERMINISTIC_CHUNK) if deterministic else oracle
 
 
 def _budgets(eps: Any) -> Array:
@@ -204,37 +240,9 @@ def checked_once(
     )  # fmt: skip
 
 
-def _attempt(
-    oracle: Oracle, given: Given, row: Attack, seed: int, callback: Any, common: dict[str, Any]
-) -> Callable[[Array, Any], AttackResult]:
-    def attempt(rows: Array, eps: Any) -> AttackResult:
-        own = dict(common)
-        if own.get("mask") is not None and len(np.shape(own["mask"])) == given.x.ndim:
-            own["mask"] = np.broadcast_to(own["mask"], given.x.shape)[rows]
-        y = None if given.y is None else given.y[rows]
-        return attack(
-            oracle, given.x[rows], y, attack=row, eps=eps, rng=seed, first_index=rows,
-            callback=callback, **own,
-        )  # fmt: skip
-
-    return attempt
-
-
-def _searched(
-    oracle: Oracle, given: Given, row: Attack, grid: Array, seed: int, callback: Any,
-    common: dict[str, Any],
-) -> Bracket:  # fmt: skip
-    estimate = linear_estimate(oracle, given, common.get("batch_size"))
-    return search(grid, given.x, estimate, _attempt(oracle, given, row, seed, callback, common))
-
-
-def _once(
-    oracle: Oracle, given: Given, row: Attack, eps: float | None, seed: int, callback: Any,
-    common: dict[str, Any],
-) -> Bracket:  # fmt: skip
+def _once(run: Run, eps: float | None) -> Bracket:
     """One attack answers all budgets: it looks for the smallest perturbation by itself."""
-    everybody = np.arange(len(given.x))
-    result = _attempt(oracle, given, row, seed, callback, common)(everybody, eps)
+    result = run.attempt(np.arange(len(run.given.x)), eps)
     norms = np.where(result.success, result.norms, np.inf)
     unknown = np.full(len(norms), -1)
     return Bracket(

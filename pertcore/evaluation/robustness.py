@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from pertcore.attacks.feasibility import LinearEstimate, diameter, linear_estimate
+from pertcore.attacks.feasibility import LinearEstimate, diameter
 from pertcore.attacks.options import number, whole
 from pertcore.attacks.prepare import Given
 from pertcore.attacks.registry import Attack, find
 from pertcore.attacks.run import Progress
 from pertcore.errors import InputError
-from pertcore.evaluation.curve import checked_once, fooled, settled
+from pertcore.evaluation.curve import Run, checked_once, fooled
+from pertcore.evaluation.page_parts import curve_chart, figure
+from pertcore.notebook import html_table
 from pertcore.oracle import Array, Calls, Oracle
 
 # Budgets that are searched begin at this share of the smallest linear estimate, and end, where no
@@ -74,15 +75,27 @@ class Robustness:
             return np.full(len(shares), np.nan)
         return held[np.maximum(np.ceil(shares * len(held) - 1e-9).astype(int) - 1, 0)]
 
-    def __str__(self) -> str:
+    def plot(self) -> Any:
+        """A matplotlib figure of the robust accuracy over eps, from the smallest norms, beside what
+        the linear model admits. Raises BackendError where matplotlib is missing."""
+        norm = f"l{self.settings.get('norm')}"
+        return figure(curve_chart(self.norms, self.attackable, norm, linear=self.linear))
+
+    def _repr_html_(self) -> str:
+        return html_table((), self._told(), self.warnings)
+
+    def _told(self) -> list[tuple[str, str]]:
+        """Figures by name, as a table shows them."""
         unfound = int(np.count_nonzero(self.attackable & ~np.isfinite(self.norms)))
         rows = {
             "samples": len(self.norms), "right at x": int(self.attackable.sum()),
             "not fooled": unfound, "rho1": self.rho1, "rho2": self.rho2, "eps99": self.eps99,
             **{f"{level:.0%} fooled at": eps for level, eps in zip(SHOWN, self.quantiles())},
         }  # fmt: skip
-        lines = [f"{k:<16} {v:.5g}" if isinstance(v, float) else f"{k:<16} {v}"
-                 for k, v in rows.items()]  # fmt: skip
+        return [(k, f"{v:.5g}" if isinstance(v, float) else str(v)) for k, v in rows.items()]
+
+    def __str__(self) -> str:
+        lines = [f"{name:<16} {value}" for name, value in self._told()]
         return "\n".join(lines + [f"warning: {text}" for text in self.warnings])
 
 
@@ -115,20 +128,15 @@ def robustness(
     seed, given = whole("rng", rng, 0), checked_once(row, oracle, x, y, np.zeros(1), common)
     if given.goal.task != "classification":
         raise InputError("robustness is the smallest budget that fools, and this is a regression")
-    deterministic = bool(common.pop("deterministic", False))
-    model = settled(oracle, deterministic)
-    started, before = time.perf_counter(), model.calls.copy()
-    estimate = linear_estimate(model, given, settings.get("batch_size"))
+    run = Run.begun(row, oracle, given, seed, callback, common)
+    estimate = run.estimate()
     budgets = np.zeros(1) if row.minimum_norm else _grid(estimate, given, ratio, top)
-    found = fooled(model, given, row, budgets, seed, callback, common)
+    found = fooled(run, budgets)
     return Robustness(
         norms=found.norms, linear=np.where(found.attackable, estimate.eps, 0.0),
         sizes=estimate.size, attackable=found.attackable,
-        calls=model.calls - before, seconds=time.perf_counter() - started, warnings=found.warnings,
-        settings={
-            **found.settings, "deterministic": deterministic, "tolerance": tolerance,
-            "largest": largest,
-        },
+        calls=run.calls, seconds=run.seconds, warnings=found.warnings,
+        settings={**found.settings, "tolerance": tolerance, "largest": largest},
     )  # fmt: skip
 
 
