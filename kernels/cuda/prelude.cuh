@@ -1,4 +1,4 @@
-// What happens to one entry and to one row: shared by all kernels, compiled for REAL = float, double.
+// What happens to one entry and to one row, for all kernels: compiled for REAL = float and double.
 //
 // A block has one sample, or one slice of it where entries do not depend on each other. Sums are
 // float64 and run in a fixed order: over the entries of a thread, then through a butterfly of the
@@ -99,6 +99,10 @@ __device__ inline real room(real g, real x, real low, real high) {
 
 __device__ inline float power(float t, float r) { return t > 0 ? powf(t, r) : 0.0f; }
 __device__ inline double power(double t, double r) { return t > 0 ? pow(t, r) : 0.0; }
+__device__ inline float power_of_two(float v) { return exp2f(v); }
+__device__ inline double power_of_two(double v) { return exp2(v); }
+__device__ inline float logarithm_of_two(float v) { return log2f(v); }
+__device__ inline double logarithm_of_two(double v) { return log2(v); }
 
 // Where the entries of this thread begin, and how far apart they are, in a row cut in slices.
 __device__ inline whole first_entry() { return (whole)blockIdx.y * blockDim.x + threadIdx.x; }
@@ -141,17 +145,21 @@ struct Leading {
     }
 };
 
+// The values of a warp's lanes joined, in all lanes.
+template <class Join, class T> __device__ T joined_in_warp(T v, Join join) {
+    for (int lanes = 1; lanes < WARP; lanes *= 2) v = join(v, shuffled(v, lanes));
+    return v;
+}
+
 // The threads' values joined by the commutative `join`, in all threads; `none` changes nothing.
 template <class Join, class T> __device__ T joined(T v, T none, Join join) {
     __shared__ T warps[WARP];
-    for (int lanes = 1; lanes < WARP; lanes *= 2) v = join(v, shuffled(v, lanes));
+    v = joined_in_warp(v, join);
     int lane = threadIdx.x % WARP, count = blockDim.x / WARP;
     __syncthreads();  // the last result has been read by all
     if (lane == 0) warps[threadIdx.x / WARP] = v;
     __syncthreads();
-    v = lane < count ? warps[lane] : none;
-    for (int lanes = 1; lanes < WARP; lanes *= 2) v = join(v, shuffled(v, lanes));
-    return v;
+    return joined_in_warp(lane < count ? warps[lane] : none, join);
 }
 
 // Sum of term(i) over a row of d entries.
@@ -159,6 +167,12 @@ template <class Term> __device__ double sum(whole d, Term term) {
     double total = 0;
     for (whole i = threadIdx.x; i < d; i += blockDim.x) total += term(i);
     return joined(total, 0.0, Add());
+}
+// The same by one warp: other warps may be at another sum, or at none.
+template <class Term> __device__ double sum_of_warp(whole d, Term term) {
+    double total = 0;
+    for (whole i = threadIdx.x % WARP; i < d; i += WARP) total += term(i);
+    return joined_in_warp(total, Add());
 }
 template <class Term> __device__ Two two_sums(whole d, Term term) {
     Two total = {0, 0};

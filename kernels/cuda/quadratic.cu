@@ -19,16 +19,11 @@ __device__ void add(double* image, double factor, const real* column, whole widt
 
 // A warp a column, so that narrow columns do not leave most threads idle.
 extern "C" __global__ void column_squares(const real* columns, double* out, whole d, whole width) {
-    whole warps = blockDim.x / WARP, warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
-    for (whole start = blockIdx.y * warps; start < d; start += gridDim.y * warps) {
-        whole i = start + warp;
-        double total = 0;
-        for (whole j = lane; j < width && i < d; j += WARP) {
-            double v = wide(columns[(blockIdx.x * d + i) * width + j]);
-            total += v * v;
-        }
-        for (int lanes = 1; lanes < WARP; lanes *= 2) total += shuffled(total, lanes);
-        if (lane == 0 && i < d) out[blockIdx.x * d + i] = total;
+    for (whole i = first_entry() / WARP; i < d; i += stride() / WARP) {
+        const real* column = columns + (blockIdx.x * d + i) * width;
+        auto square = [&](whole j) { return wide(column[j]) * wide(column[j]); };
+        double total = sum_of_warp(width, square);
+        if (threadIdx.x % WARP == 0) out[blockIdx.x * d + i] = total;
     }
 }
 

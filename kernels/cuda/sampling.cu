@@ -1,29 +1,8 @@
-// Random points that belong to a sample: a hash of (key, draw, coordinate).
+// Random points that belong to a sample.
 
-constexpr word GOLDEN = 0x9E3779B97F4A7C15ULL;
-constexpr word BALL = 1, SPHERE = 2, ORDER = 3, PURPOSES = 4;
 constexpr word RADIUS = 1ULL << 62;
 constexpr int SLOT = 40;
 constexpr double MARGIN = SINGLE ? 1.1920928955078125e-07 : 1e-13, PI = 3.14159265358979323846;
-
-__device__ inline word mixed(word v) {
-    v = (v ^ (v >> 30)) * 0xBF58476D1CE4E5B9ULL;
-    v = (v ^ (v >> 27)) * 0x94D049BB133111EBULL;
-    return v ^ (v >> 31);
-}
-
-// The words of one key, draw and purpose.
-struct Stream {
-    word base;
-    __device__ Stream(word key, whole draw, word purpose)
-        : base(mixed(key + GOLDEN * ((word)draw * PURPOSES + purpose))) {}
-    __device__ word at(word counter) const { return mixed(base ^ (GOLDEN * counter)); }
-    // Uniform in (0, 1), on the odd multiples of 2^-53.
-    __device__ double unit(word counter) const {
-        return ((double)(whole)(at(counter) >> 12) + 0.5) * 2.220446049250313e-16;
-    }
-    __device__ double sign(word counter) const { return at(counter) & 1 ? -1.0 : 1.0; }
-};
 
 // Gamma(shape > 1) by Marsaglia and Tsang 2000; attempt a uses slots 3 a + 1 to 3 a + 3.
 __device__ double gamma_of(Stream stream, double shape, whole i) {
@@ -112,7 +91,7 @@ extern "C" __global__ void random_order(
     __syncthreads();
     for (whole place = 0; place < dealt && threadIdx.x == 0; place++) {
         whole left = count - place;
-        whole other = place + less((whole)(stream.unit(place) * left), left - 1);
+        whole other = place + less((whole)(stream.unit(place) * (double)left), left - 1);
         out[blockIdx.x * dealt + place] = cards[other];
         cards[other] = cards[place];
     }

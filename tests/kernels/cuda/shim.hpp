@@ -1,8 +1,10 @@
 // CUDA on one CPU thread: a block's threads are fibers that take turns at every barrier.
 //
-// A fiber runs until it meets __syncthreads; then the next one runs, so that a missing barrier is
-// a wrong result every time. They take turns in rising or in falling order, as BACKWARDS says:
-// a result that depends on the order is a race.
+// A fiber runs until it meets a barrier; then the next one runs, so that a missing barrier is a
+// wrong result every time. A barrier opens when all threads of the block that still run, or all
+// lanes of the warp, stand at it; where none can go on, the program ends with a sentence. They
+// take turns in rising or in falling order, as BACKWARDS says: a result that depends on the order
+// is a race.
 #pragma once
 #include <setjmp.h>
 #include <ucontext.h>
@@ -40,18 +42,32 @@ static bool finished[FIBERS];
 static void (*body)(void*);
 static void* body_data;
 
-[[gnu::noinline]] inline void __syncthreads() {
+constexpr unsigned LANES = 32;
+struct Barrier {
+    unsigned waiting = 0, opened = 0;
+};
+static Barrier block_barrier, warp_barriers[FIBERS / LANES];
+static Barrier* waits_at[FIBERS];
+static unsigned arrived_in[FIBERS], running;
+
+[[gnu::noinline]] inline void wait_at(Barrier& barrier, unsigned all) {
     unsigned mine = threadIdx.x;
+    waits_at[mine] = &barrier;
+    arrived_in[mine] = barrier.opened;
+    if (++barrier.waiting == all) barrier.waiting = 0, barrier.opened++;
     if (!_setjmp(places[mine])) _longjmp(home, 1);
 }
 
-// Every thread of the block takes part, as in all kernels here.
+inline void __syncthreads() { wait_at(block_barrier, running); }
+inline void __syncwarp() { wait_at(warp_barriers[threadIdx.x / LANES], LANES); }
+
+// Every lane of the warp takes part, as in all kernels here.
 template <class T> [[gnu::noinline]] T __shfl_xor_sync(unsigned, T value, int lanes) {
     static T slots[FIBERS];
     slots[threadIdx.x] = value;
-    __syncthreads();
+    __syncwarp();
     T found = slots[threadIdx.x ^ lanes];
-    __syncthreads();
+    __syncwarp();
     return found;
 }
 
@@ -79,14 +95,24 @@ static void run_block(unsigned threads, bool backwards) {
         contexts[t].uc_link = nullptr;
         makecontext(&contexts[t], fiber, 0);
         finished[t] = false;
+        waits_at[t] = nullptr;
     }
+    block_barrier = Barrier();
+    for (Barrier& barrier : warp_barriers) barrier = Barrier();
     bool fresh = true;
-    for (unsigned open = threads; open > 0; fresh = false) {
+    for (running = threads; running > 0; fresh = false) {
+        bool moved = false;
         for (unsigned k = 0; k < threads; k++) {
             unsigned t = backwards ? threads - 1 - k : k;
-            if (finished[t]) continue;
+            bool held = !fresh && waits_at[t]->opened == arrived_in[t];
+            if (finished[t] || held) continue;
             resume(t, fresh);
-            open -= finished[t];
+            running -= finished[t];
+            moved = true;
+        }
+        if (!moved) {
+            std::fputs("threads wait at barriers that not all of them reach\n", stderr);
+            std::abort();
         }
     }
 }
