@@ -104,8 +104,9 @@ static void run_block(unsigned threads, bool backwards) {
         bool moved = false;
         for (unsigned k = 0; k < threads; k++) {
             unsigned t = backwards ? threads - 1 - k : k;
+            if (finished[t]) continue;
             bool held = !fresh && waits_at[t]->opened == arrived_in[t];
-            if (finished[t] || held) continue;
+            if (held) continue;
             resume(t, fresh);
             running -= finished[t];
             moved = true;
