@@ -27,8 +27,9 @@ from pertcore.kernels.cuda.prepare import (
 )
 
 FOLDER = Path(__file__).parent
-OPTIONS = ("--std=c++17", "--fmad=false")
-"""No product and sum becomes one rounding: the kernels round as the CPU's versions do."""
+OPTIONS = ("--std=c++17", "--fmad=false", "--diag-suppress=177")
+"""No product and sum becomes one rounding: the kernels round as the CPU's versions do. 177 is a
+constant of the prelude that a family does not use."""
 
 THREADS = 256
 WARP = 32
