@@ -1,10 +1,9 @@
 // CUDA on one CPU thread: a block's threads are fibers that take turns at every barrier.
 //
-// A fiber runs until it meets a barrier; then the next one runs, so that a missing barrier is a
-// wrong result every time. A barrier opens when all threads of the block that still run, or all
-// lanes of the warp, stand at it; where none can go on, the program ends with a sentence. They
-// take turns in rising or in falling order, as BACKWARDS says: a result that depends on the order
-// is a race.
+// A fiber runs until it meets a barrier, and a warp of them until it meets one of the whole block;
+// then the next runs, so that a missing barrier is a wrong result every time. A barrier opens when
+// all threads of the block that still run, or all lanes of the warp, stand at it. They take turns
+// in rising or in falling order, as BACKWARDS says: a result that depends on the order is a race.
 #pragma once
 #include <setjmp.h>
 #include <ucontext.h>
@@ -12,8 +11,6 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -87,7 +84,23 @@ static void fiber() {
         _longjmp(places[t], 1);
 }
 
-static void run_block(unsigned threads, bool backwards) {
+// Every lane of this warp that can go on runs to its next barrier; says whether one could.
+static bool run_warp(unsigned first, bool backwards) {
+    bool moved = false;
+    for (unsigned k = 0; k < LANES; k++) {
+        unsigned t = backwards ? first + LANES - 1 - k : first + k;
+        if (finished[t]) continue;
+        bool fresh = waits_at[t] == nullptr;
+        if (!fresh && waits_at[t]->opened == arrived_in[t]) continue;
+        resume(t, fresh);
+        running -= finished[t];
+        moved = true;
+    }
+    return moved;
+}
+
+// False where threads wait at barriers that not all of them reach.
+static bool run_block(unsigned threads, bool backwards) {
     for (unsigned t = 0; t < threads; t++) {
         getcontext(&contexts[t]);
         contexts[t].uc_stack.ss_sp = &stacks[t * STACK];
@@ -99,23 +112,15 @@ static void run_block(unsigned threads, bool backwards) {
     }
     block_barrier = Barrier();
     for (Barrier& barrier : warp_barriers) barrier = Barrier();
-    bool fresh = true;
-    for (running = threads; running > 0; fresh = false) {
+    for (running = threads; running > 0;) {
         bool moved = false;
-        for (unsigned k = 0; k < threads; k++) {
-            unsigned t = backwards ? threads - 1 - k : k;
-            if (finished[t]) continue;
-            bool held = !fresh && waits_at[t]->opened == arrived_in[t];
-            if (held) continue;
-            resume(t, fresh);
-            running -= finished[t];
-            moved = true;
+        for (unsigned w = 0; w < threads; w += LANES) {
+            unsigned first = backwards ? threads - LANES - w : w;
+            while (run_warp(first, backwards)) moved = true;
         }
-        if (!moved) {
-            std::fputs("threads wait at barriers that not all of them reach\n", stderr);
-            std::abort();
-        }
+        if (!moved) return false;
     }
+    return true;
 }
 
 template <class... A> struct Call {
@@ -127,7 +132,7 @@ template <class... A> struct Call {
 };
 
 template <class... A>
-void launch(void (*kernel)(A...), void** args, const unsigned* grid, unsigned threads, int back) {
+bool launch(void (*kernel)(A...), void** args, const unsigned* grid, unsigned threads, int back) {
     Call<A...> call{kernel, args};
     body_data = &call;
     body = [](void* data) {
@@ -138,6 +143,7 @@ void launch(void (*kernel)(A...), void** args, const unsigned* grid, unsigned th
     for (unsigned y = 0; y < grid[1]; y++)
         for (unsigned x = 0; x < grid[0]; x++) {
             blockIdx.x = x, blockIdx.y = y;
-            run_block(threads, back);
+            if (!run_block(threads, back)) return false;
         }
+    return true;
 }

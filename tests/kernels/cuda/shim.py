@@ -24,8 +24,8 @@ WORD = {"float32": "float", "float64": "double"}
 def unit(text: str, kernels: list[str], dtype: Any) -> str:
     """The C++ source of a library with a `launch_NAME` for every kernel in the CUDA source."""
     starters = [
-        f'extern "C" void launch_{k}(void** a, const unsigned* grid, unsigned threads, int back) '
-        f"{{ launch({k}, a, grid, threads, back); }}"
+        f'extern "C" bool launch_{k}(void** a, const unsigned* grid, unsigned threads, int back) '
+        f"{{ return launch({k}, a, grid, threads, back); }}"
         for k in kernels
     ]
     real, shim = WORD[np.dtype(dtype).name], (HERE / "shim.hpp").read_text()
@@ -42,8 +42,8 @@ def compiled(text: str, kernels: list[str], dtype: Any, folder: Path) -> ctypes.
     key = hashlib.sha256((COMPILER + repr(FLAGS) + whole).encode()).hexdigest()[:24]
     library = folder / f"{key}.so"
     if not library.exists():
-        fresh = folder / f"{key}.{os.getpid()}"
-        source, built = fresh.with_suffix(".cpp"), fresh.with_suffix(".so")
+        fresh = f"{key}-{os.getpid()}"
+        source, built = folder / f"{fresh}.cpp", folder / f"{fresh}.so"
         source.write_text(whole)
         command = [COMPILER, *FLAGS, str(source), "-o", str(built)]
         subprocess.run(command, check=True, capture_output=True, text=True)
@@ -91,8 +91,14 @@ def begin(
     *,
     backwards: bool = False,
 ) -> None:
-    """The blocks of this grid, one after the other; numbers have a NumPy dtype, as in CuPy."""
+    """The blocks of this grid, one after the other; numbers have a NumPy dtype, as in CuPy.
+
+    AssertionError where they would never end.
+    """
     held = [np.uint64(a.ctypes.data) if isinstance(a, np.ndarray) else a for a in args]
     boxes = [np.atleast_1d(value) for value in held]
     pointers = (ctypes.c_void_p * len(boxes))(*(box.ctypes.data for box in boxes))
-    getattr(library, f"launch_{name}")(pointers, (ctypes.c_uint * 2)(*grid), threads, backwards)
+    started = getattr(library, f"launch_{name}")
+    started.restype = ctypes.c_bool
+    fine = started(pointers, (ctypes.c_uint * 2)(*grid), threads, backwards)
+    assert fine, f"{name}: threads wait at barriers that not all of them reach"

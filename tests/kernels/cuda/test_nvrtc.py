@@ -42,7 +42,9 @@ def test_every_source_compiles(cell):
 def test_every_kernel_keeps_its_numbers_in_registers(cell):
     used = nvrtc.used(everything()[cell][1])
     assert set(used) == set(launch.kernels_of(cell[0]))
-    assert all(registers <= REGISTERS and spilled == 0 for registers, spilled in used.values()), used
+    assert all(registers <= REGISTERS and spilled == 0 for registers, spilled in used.values()), (
+        used
+    )
 
 
 def test_a_broken_source_is_seen():
