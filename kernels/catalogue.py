@@ -1,11 +1,12 @@
-"""Every kernel in one table: what it means (NumPy), how it runs (Numba), on what it is tried."""
+"""Every kernel in one table: what it means (NumPy), how it runs (Numba, CUDA), its test cases."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from typing import Any
 
@@ -14,6 +15,7 @@ from pertcore.errors import InputError
 BACKENDS = ("numba", "numpy")
 DEFINITIONS = "pertcore.kernels.definitions."
 COMPILED = "pertcore.kernels.compiled."
+DEVICE = "pertcore.kernels.cuda.device"
 
 
 @dataclass(frozen=True)
@@ -327,13 +329,35 @@ ROWS: dict[str, Row] = {row.name: row for row in GEOMETRY + DATA_ROWS + QUADRATI
 
 
 def kernel(name: str) -> Callable[..., Any]:
-    """The kernel's version for the backend in PERTCORE_BACKEND: numba (default) or numpy."""
-    return load(name, os.environ.get("PERTCORE_BACKEND", "numba"))
+    """The kernel's version for the backend in PERTCORE_BACKEND: numba (default) or numpy.
+
+    CuPy arrays among the arguments get the CUDA version, whatever the variable says.
+    """
+    if (
+        sys.modules.get("cupy") is not None
+    ):  # else there are no such arrays, and nobody need look for them
+        return partial(_where_the_arrays_are, name)
+    return load(name, _named())
+
+
+def _named() -> str:
+    return os.environ.get("PERTCORE_BACKEND", "numba")
+
+
+def _where_the_arrays_are(name: str, *args: Any) -> Any:
+    kind = sys.modules["cupy"].ndarray
+    arrays = [a for a in args if getattr(a, "shape", ())]
+    places = {f"CUDA device {a.device.id}" if isinstance(a, kind) else "the CPU" for a in arrays}
+    if len(places) > 1:
+        raise InputError(f"kernel {name} got arrays on {' and '.join(sorted(places))}: use one")
+    return load(name, _named() if places <= {"the CPU"} else "cuda")(*args)
 
 
 @cache
 def load(name: str, backend: str) -> Callable[..., Any]:
-    """The version of kernel `name` for `backend`; InputError for an unknown backend."""
+    """The version of kernel `name` for "numba", "numpy" or "cuda"; InputError for others."""
+    if backend == "cuda":
+        return import_module(DEVICE).version(name)
     if backend not in BACKENDS:
         raise InputError(f"PERTCORE_BACKEND={backend!r}: allowed are {', '.join(BACKENDS)}")
     row = ROWS[name]
