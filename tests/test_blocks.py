@@ -74,7 +74,7 @@ def libraries(code):
 
 def needed(code):
     """Why a block cannot run here, or ''."""
-    for name in libraries(code):
+    for name in libraries(code) + ["ray"] * ("--engine ray" in code):
         if importlib.util.find_spec(name) is None:
             return f"{name} is not installed"
     absent = [name for name in DATA if f'"{name}"' in code and not (SHARED / DATA[name]).exists()]
@@ -87,6 +87,7 @@ def folder(tmp_path, monkeypatch):
     x, y = digits()
     np.save(tmp_path / "x.npy", x[:20])
     np.save(tmp_path / "y.npy", y[:20])
+    np.save(tmp_path / "pictures.npy", (np.rint(x[:20] * 255) / 255).astype(np.float32))
     shutil.copy(CLASSIFIER, tmp_path / "model.onnx")
     shutil.copy(AUTOENCODER, tmp_path / "autoencoder.onnx")
     for name, place in DATA.items():

@@ -56,6 +56,7 @@ TABLES = {"typer", "rich", "click", "pyarrow", "matplotlib", "jinja2", "PIL"}
 # folder -> what it may import beside the standard library, NumPy and SciPy.
 FOREIGN = {
     "kernels/compiled/": {"numba"},
+    "kernels/cuda/device.py": {"cupy"},
     "adapters/onnx/": {"onnx", "onnxruntime", "google"},  # google.protobuf reads ONNX files
     "adapters/torch/": {"torch"},
     "adapters/jax.py": {"jax"},
@@ -65,6 +66,7 @@ FOREIGN = {
     "pertcore/interop/art.py": {"art"},
     "pertcore/notebook.py": {"matplotlib"},
     "pertcore/evaluation/": TABLES,
+    "pertcore/evaluation/runs/engine.py": {"ray"},
     "pertcore/detection/": {"PIL"},
     "pertcore/data/": TABLES,
 }

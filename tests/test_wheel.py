@@ -93,9 +93,10 @@ def installed(archives, tmp_path_factory):
 
 
 def packaged(names):
-    """Where the tracked files of the three source folders belong inside an installation."""
+    """Where the tracked files of the three source folders belong in an installation, and their
+    names in the tree."""
     return {
-        place + name.removeprefix(folder)
+        place + name.removeprefix(folder): name
         for name in names
         for folder, place in MAPPED.items()
         if name.startswith(folder)
@@ -106,7 +107,7 @@ def test_wheel_holds_the_tree_and_nothing_else(archives):
     with zipfile.ZipFile(archives[0]) as wheel:
         held = {name for name in wheel.namelist() if ".dist-info/" not in name}
         licences = [name for name in wheel.namelist() if name.endswith("LICENSE")]
-    assert held == packaged(tracked())
+    assert held == set(packaged(tracked()))
     assert len(licences) == 1
 
 
@@ -149,9 +150,10 @@ def test_every_module_imports_far_from_the_checkout(installed, tmp_path):
 
 def test_package_data_is_read_where_it_is_installed(installed, tmp_path):
     """Every data file is found through importlib.resources with the bytes of the tree."""
-    data = {name for name in packaged(tracked()) if not name.endswith(".py")}
+    data = {place: name for place, name in packaged(tracked()).items() if name[-3:] != ".py"}
     assert "pertcore/py.typed" in data
     assert any(name.endswith(".onnx") for name in data)
+    assert any(name.endswith(".cu") for name in data)
     code = (
         "import importlib.resources as r, sys, zlib\n"
         "for name in sys.argv[1:]:\n"
@@ -160,7 +162,7 @@ def test_package_data_is_read_where_it_is_installed(installed, tmp_path):
     )
     names = sorted(data)
     got = run(installed / "bin" / "python", "-c", code, *names, cwd=tmp_path).split()
-    assert got == [str(zlib.crc32((ROOT / name).read_bytes())) for name in names]
+    assert got == [str(zlib.crc32((ROOT / data[name]).read_bytes())) for name in names]
 
 
 def test_console_script_starts_far_from_the_checkout(installed, tmp_path):

@@ -5,6 +5,7 @@ Run `python -m bench.peers [--quick] [--only SECTION] [--model NAME] [--again LI
 projection  the exact l1 projection, in turns
 profile     how much of PGD's time the model itself takes
 speed       PGD-40 on 512 images and DeepFool, in turns
+curve       twenty budgets at once, in turns
 minimum     smallest perturbations: FMN, DDN, DeepFool
 pgd         fixed budgets at equal passes: apgd, alg1 and the portfolio beside every PGD
 autoattack  the portfolio beside AutoAttack's standard version

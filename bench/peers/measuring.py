@@ -14,7 +14,7 @@ import numpy as np
 
 from bench.peers.calling import Libraries
 from bench.peers.environments import WORK
-from bench.peers.samples import Samples, samples
+from bench.peers.samples import ROUNDING, Samples, samples
 
 BATCH, SEED, WARM = 128, 0, 4
 
@@ -62,7 +62,7 @@ class Measurements:
             "part": part, "repeat": repeat, "threads": self.libraries.threads,
         }  # fmt: skip
         if _key(asked) not in self.held:
-            warm = section in ("speed", "profile") and repeat == 0
+            warm = section in ("speed", "curve", "profile") and repeat == 0
             self._keep(asked | self._attacked(cell, library, attack, options, count, part, warm))
         return self.held[_key(asked)]
 
@@ -99,9 +99,14 @@ class Measurements:
             self.libraries.ask(library, request | {"samples": WARM})
         answer = self.libraries.ask(library, request)
         with np.load(out) as held:
-            found = given.verdict(held["x_adv"], cell.norm, cell.eps)
+            points = held["x_adv"]
+        if "grid" in options:
+            over = given.smallest(points, cell.norm) > np.add(options["grid"], ROUNDING)[:, None]
+            figures = {"robust": over.mean(axis=1).tolist()}
+        else:
+            figures = given.verdict(points, cell.norm, cell.eps).figures()
         passes = (answer["forward"] + answer["backward"]) / count
-        return {**answer, "passes": passes, "looked": given.looked, **found.figures()}
+        return {**answer, "passes": passes, "looked": given.looked, **figures}
 
     def _projected(self, shape: tuple[int, int], library: str, name: str) -> dict[str, Any]:
         rows = np.random.default_rng(SEED).standard_normal(shape).astype(np.float32)

@@ -28,6 +28,9 @@ SPEED = (
     Cell(COLT, math.inf, 0.1), Cell(RESNET, math.inf, 2 / 255),
 )  # fmt: skip
 PGD_STEPS, RELATIVE = 40, 2.5
+# The largest of twenty equidistant budgets, and steps of every attack at any of them.
+LARGEST = {Cell(WONG, math.inf): 0.3, Cell(WONG_L2, 2): 1.0, Cell(RESNET, math.inf): 2 / 255}
+CURVE_IMAGES, CURVE_STEPS = 128, 10
 SPEED_IMAGES, DEEPFOOL_IMAGES, ROUNDS = 512, 64, 3
 PROFILED = 128
 SHAPES = ((512, 784), (512, 3072), (16, 150528))
@@ -124,10 +127,24 @@ def profile(m: Measurements) -> None:
             m.measure("profile", cell, library, "pgd", samples=PROFILED, **step)
 
 
-def _in_turns(m: Measurements, cell: Cell, who: Sequence[Contestant], count: int) -> None:
+def curve(m: Measurements) -> None:
+    """Robust accuracy over twenty budgets: pc.curve, and Foolbox's PGD at a list of budgets."""
+    for cell in m.among(list(LARGEST)):
+        grid = {"grid": [LARGEST[cell] * k / 20 for k in range(1, 21)], "steps": CURVE_STEPS}
+        step = {"rel_step_size": RELATIVE}
+        _in_turns(m, cell, [
+            (ONNX, "curve", grid | {"by": "alg1"}),
+            (ONNX, "curve", grid | step | {"by": "pgd"}),
+            ("Foolbox", "curve", grid | step),
+        ], CURVE_IMAGES, "curve")  # fmt: skip
+
+
+def _in_turns(
+    m: Measurements, cell: Cell, who: Sequence[Contestant], count: int, section: str = "speed"
+) -> None:
     for turn in range(ROUNDS):
         for library, attack, options in who if turn % 2 == 0 else reversed(who):
-            m.measure("speed", cell, library, attack, samples=count, repeat=turn, **options)
+            m.measure(section, cell, library, attack, samples=count, repeat=turn, **options)
 
 
 def projection(m: Measurements) -> None:
@@ -141,6 +158,6 @@ def projection(m: Measurements) -> None:
 
 
 SECTIONS: dict[str, Callable[[Measurements], None]] = {
-    "projection": projection, "profile": profile, "speed": speed, "minimum": minimum, "pgd": pgd,
-    "autoattack": autoattack,
+    "projection": projection, "profile": profile, "speed": speed, "curve": curve,
+    "minimum": minimum, "pgd": pgd, "autoattack": autoattack,
 }  # fmt: skip

@@ -74,6 +74,15 @@ class Samples:
         fooled = (by_onnx != self.y) | (by_torch != self.y)
         return Verdict(fooled & (beyond <= ROUNDING), norms, beyond)
 
+    def smallest(self, points: np.ndarray, norm: float) -> np.ndarray:
+        """Of every sample the smallest norm (n,) of its points (n, m, *sample) that fool; inf
+        where none does."""
+        found = np.full(len(self.x), np.inf)
+        for k in range(points.shape[1]):
+            verdict = self.verdict(points[:, k], norm, None)
+            found = np.where(verdict.success, np.minimum(found, verdict.norms), found)
+        return found
+
 
 @dataclass(frozen=True)
 class Verdict:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pertcore.arrays import as_numpy
+from pertcore.attacks.levels import Levels, parse_levels
 from pertcore.attacks.options import number, positive
 from pertcore.attacks.registry import ATTACKS, Attack
 from pertcore.closed_form.metrics import Metric, checked, mse
@@ -28,7 +29,8 @@ from pertcore.solvers.problem import Goal
 
 @dataclass(frozen=True)
 class Given:
-    """Checked arguments: x (n, *sample) in the oracle's dtype, y or None, ball, box, mask, goal."""
+    """Checked arguments: x (n, *sample) in the oracle's dtype, y or None, ball, box, mask, goal,
+    and the levels that x_adv must be on."""
 
     x: Array
     y: Array | None
@@ -39,6 +41,7 @@ class Given:
     goal: Goal
     metrics: dict[str, Metric]
     peak: float
+    levels: Levels | None
     restore: Any
     warnings: tuple[str, ...]
 
@@ -46,7 +49,7 @@ class Given:
 def prepare(
     attack: Attack, oracle: Oracle, x: Any, y: Any, *, eps: Any, norm: Any, bounds: Any,
     targeted: bool, mask: Any, partition: Any, task: str | None, decision: Any, threshold: Any,
-    goal: str | None, loss: Any, metrics: Any, peak: Any, options: dict[str, Any],
+    goal: str | None, loss: Any, metrics: Any, peak: Any, levels: Any, options: dict[str, Any],
 ) -> Given:  # fmt: skip
     """Everything checked before any model run; InputError or CapabilityError otherwise.
 
@@ -80,7 +83,8 @@ def prepare(
     return Given(
         x=points, y=labels, ball=ball, box=box, free=_checked_mask(mask, points, groups),
         partition=groups, goal=wanted, metrics=_metrics(kind, metrics),
-        peak=positive("peak", peak), restore=restore, warnings=tuple(warnings),
+        peak=positive("peak", peak), levels=parse_levels(levels, box, points), restore=restore,
+        warnings=tuple(warnings),
     )  # fmt: skip
 
 

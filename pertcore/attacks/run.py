@@ -18,6 +18,7 @@ from pertcore.attacks.checks import (
     check_standing,
     check_statuses,
 )
+from pertcore.attacks.levels import on_levels
 from pertcore.attacks.options import whole
 from pertcore.attacks.prepare import Given, prepare
 from pertcore.attacks.registry import Attack, find
@@ -63,6 +64,7 @@ def attack(
     goal: str | None = None,
     metrics: Mapping[str, Metric] | None = None,
     peak: float = 1.0,
+    levels: int | None = None,
     evaluate_on: Oracle | None = None,
     rng: int | np.random.Generator = 0,
     first_index: int | Array = 0,
@@ -84,6 +86,8 @@ def attack(
     "minimise" or "maximise"; None reads its attribute `goal`, else "minimise". metrics: name ->
     metric(f, y) -> (n,), taken at x_adv and kept in the result, f and y (n, K); a regression has
     mse, psnr_in and psnr_out by itself, for which `peak` is the largest value of a signal.
+    levels: x_adv is on as many values, evenly spaced from lo to hi of the bounds, as x must be:
+    256 is a picture of 8 bits, and what is verified is what can be stored.
     evaluate_on: another model of the same samples and classes, which the attack does not see; the
     result's `transfer` says what it makes of the examples. rng: a
     seed or Generator; the random numbers of a sample depend on the seed and its place alone, which
@@ -104,7 +108,7 @@ def attack(
         row, oracle, x, y, eps=eps, norm=norm, bounds=bounds, targeted=targeted, mask=mask,
         partition=partition, task=task, decision=decision, threshold=threshold, goal=goal,
         loss=chosen.get("loss") if "loss" in options else None, metrics=metrics, peak=peak,
-        options=chosen,
+        levels=levels, options=chosen,
     )  # fmt: skip
     if "loss" in chosen:
         chosen["loss"] = given.goal.loss
@@ -119,7 +123,8 @@ def attack(
     settings = {
         "attack": row.name, "norm": given.ball.norm, "eps": eps, "bounds": bounds,
         "task": given.goal.task, "targeted": targeted, "decision": given.goal.decision,
-        "threshold": threshold, "goal": goal, "peak": given.peak, "masked": mask is not None,
+        "threshold": threshold, "goal": goal, "peak": given.peak, "levels": levels,
+        "masked": mask is not None,
         "partition": partition if partition is None or isinstance(partition, str) else "given",
         "seed": seed, "first_index": int(places[0]), "batch_size": batch_size,
         "deterministic": deterministic, "transferred": evaluate_on is not None, **chosen,
@@ -184,6 +189,11 @@ class _Run:
             seen = (problem.take(right),) if lin is None else (problem, lin)
             found = self.row.recipe(*seen, **self.options)
             points[right], status[right] = found[:2]
+            if given.levels is not None:
+                points[right] = on_levels(
+                    problem.take(right), points[right], status[right], given.levels,
+                    blind=self.row.blind,
+                )  # fmt: skip
             for extra in found[2:]:
                 self.certificates.extend([extra] if isinstance(extra, Certificate) else [])
                 self.stages.extend(extra if isinstance(extra, tuple) else ())

@@ -20,6 +20,8 @@ FAULT = "(a fault of pertcore; PERTCORE_DEBUG=1 shows where)"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `pertcore argv...` (default: the process's arguments); returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    # Arrow's other allocators keep what they are given back; it is read when Arrow is imported.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     try:
         from pertcore.cli.commands import execute
     except ModuleNotFoundError as error:

@@ -72,8 +72,12 @@ class AttackArguments:
     finite_differences: bool = False
     straight_through: bool = False
     deterministic: bool = False
+    save_8bit: bool = False
     out: str | None = None
     resume: bool = False
+    engine: str = "local"
+    address: str | None = None
+    workers: int | None = None
 
     def options(self) -> dict[str, Any]:
         """The attack's own options that were given, numbers read."""

@@ -212,10 +212,18 @@ def attack(
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="Same seed, same bits.")
     ] = False,
+    save_8bit: Annotated[
+        bool, typer.Option("--save-8bit", help="Only what 256 levels of --bounds hold; as uint8.")
+    ] = False,
     out: Annotated[str | None, typer.Option(help="Folder for all results.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the unfinished run in --out.")
     ] = False,
+    engine: Annotated[str, typer.Option(help="local, or ray: workers of a cluster.")] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Of the Ray cluster, as auto; else one on this machine.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Ray workers, at most.")] = None,
 ) -> None:
     """Find adversarial examples for samples of a data set and verify them on the model.
 

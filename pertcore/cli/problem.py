@@ -48,10 +48,12 @@ def pose(arguments: AttackArguments) -> Problem:
             "--inputs is missing: give the samples, a .npy, .npz:KEY, folder or glob of images, "
             "or .parquet"
         )
-    if arguments.batch_size < 1:
-        raise InputError(f"--batch-size {arguments.batch_size}: expected a whole number >= 1")
-    if arguments.threads is not None and arguments.threads < 1:
-        raise InputError(f"--threads {arguments.threads}: expected a whole number >= 1")
+    for name in ("batch_size", "threads", "workers"):
+        given = getattr(arguments, name)
+        if given is not None and given < 1:
+            flag = name.replace("_", "-")
+            raise InputError(f"--{flag} {given}: expected a whole number >= 1")
+    _check_engine(arguments)
     box, scale = arguments.box(), arguments.number("scale")
     settings = _settings(arguments)
     opened = open_models(arguments)
@@ -76,12 +78,25 @@ def pose(arguments: AttackArguments) -> Problem:
     return Problem(oracle, inputs, labels, targets, settings, tuple(files), tuple(notes))
 
 
+def _check_engine(arguments: AttackArguments) -> None:
+    if arguments.engine not in ("local", "ray"):
+        raise InputError(f"--engine {arguments.engine}: allowed are local and ray")
+    for name in ("address", "workers"):
+        value = getattr(arguments, name)
+        if value is not None and arguments.engine != "ray":
+            raise InputError(f"--{name} {value}: needs --engine ray")
+
+
 def _settings(arguments: AttackArguments) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "attack": arguments.attack, "norm": arguments.norm, "eps": arguments.eps,
         "rng": arguments.seed, "deterministic": arguments.deterministic, "task": arguments.task,
         **arguments.options(),
     }  # fmt: skip
+    if arguments.save_8bit:
+        if arguments.box() is None:
+            raise InputError("--save-8bit needs --bounds, such as 0,1: its 256 levels lie between")
+        settings["levels"] = 256
     for name in ("decision", "threshold", "peak"):
         value = arguments.number(name)
         if value is not None:

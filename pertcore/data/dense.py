@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import mmap
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,9 @@ def read_dense(
     def read(start: int, stop: int) -> Array:
         block = raw[start:stop]
         scaled = block if scale is None else block * np.float64(scale)
-        return np.ascontiguousarray(arrange(scaled), dtype=dtype)
+        made = np.array(arrange(scaled), dtype=dtype, order="C")
+        _let_go(raw)
+        return made
 
     return Inputs(
         text, arrange(raw[:1]).shape[1:], count, len(raw), read, ends[0], ends[1], (path,)
@@ -73,4 +76,11 @@ def _survey(raw: Array, text: str) -> tuple[tuple[float, int], tuple[float, int]
             )
         lowest = min(lowest, (float(low.min()), start + int(low.argmin())))
         highest = max(highest, (float(high.max()), start + int(high.argmax())))
+        _let_go(raw)
     return lowest, highest
+
+
+def _let_go(raw: Array) -> None:
+    """A mapped file leaves this process's memory; the system still has it at hand."""
+    if isinstance(raw.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        raw.base.madvise(mmap.MADV_DONTNEED)

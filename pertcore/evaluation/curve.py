@@ -294,7 +294,7 @@ def checked_once(
         if name in common:
             raise InputError(f"{name}={common[name]!r}: a curve has no such argument")
     names = ("norm", "bounds", "targeted", "mask", "partition", "task", "threshold", "goal",
-             "metrics")  # fmt: skip
+             "metrics", "levels")  # fmt: skip
     own: dict[str, Any] = {name: common.get(name) for name in names}
     own["targeted"] = bool(own["targeted"])
     known = {*names, "decision", "peak", "batch_size", "deterministic"}

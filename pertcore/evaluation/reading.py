@@ -16,6 +16,7 @@ from pertcore.evaluation.examples import read_examples
 from pertcore.evaluation.pictures import Example
 from pertcore.evaluation.regression_curve import RegressionCurve
 from pertcore.evaluation.robustness import Robustness
+from pertcore.evaluation.runs.failing import FAILED
 from pertcore.oracle import Array, Calls
 from pertcore.result import AttackResult, Status
 
@@ -33,8 +34,8 @@ PLAIN = (
 
 @dataclass(frozen=True)
 class Kept:
-    """What a folder holds: facts of run.json; rows: column -> (n,); examples, None where their
-    file is missing."""
+    """What a folder holds: facts of run.json; rows: column -> (n,), without samples on which the
+    model failed; examples, None where their file is missing."""
 
     folder: Path
     facts: dict[str, Any]
@@ -102,12 +103,30 @@ def _rows(path: Path) -> dict[str, Array]:
     from pyarrow import parquet
 
     try:
-        table = parquet.read_table(path)
+        names = parquet.read_schema(path).names
+        # a column after the other: memory holds one of them twice
+        rows = {name: _column(path, name) for name in names}
     except (OSError, pyarrow.ArrowException) as error:
         raise _damaged(path, f"cannot be read ({error})") from None
-    if not table.num_rows:
+    if not rows or not len(rows[names[0]]):
         raise InputError(f"{path} has no rows: no sample was done")
-    return {name: table[name].to_numpy() for name in table.column_names}
+    kept = rows.get("status", np.array([""])) != FAILED
+    if kept.all():
+        return rows
+    if not kept.any():
+        raise InputError(f"{path}: the model failed on all {len(kept)} samples")
+    return {name: values[kept] for name, values in rows.items()}
+
+
+def _column(path: Path, name: str) -> Array:
+    from pyarrow import parquet, types
+
+    column = parquet.read_table(path, columns=[name], use_threads=False)[name]
+    if not types.is_string(column.type):
+        return np.asarray(column.to_numpy())
+    # few words over and over: no Python object a row
+    known = column.dictionary_encode().combine_chunks()
+    return np.array(known.dictionary.to_pylist(), dtype=str)[known.indices.to_numpy()]
 
 
 def _damaged(path: Path, what: str) -> InputError:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from bench.peers import report
+from bench.peers import measuring, report, samples
 from bench.peers.measuring import Cell, Measurements, forget, projected_by_bisection
 from bench.peers.samples import Samples, Verdict
 
@@ -146,8 +146,6 @@ def test_of_the_peers_the_best_median_counts():
 
 
 def test_a_missing_data_folder_is_named(monkeypatch):
-    from bench.peers import samples
-
     monkeypatch.setattr(samples, "data_folder", lambda: None)
     with pytest.raises(SystemExit, match="PERTCORE_DATA"):
         samples.samples("mnist_lenet5_cln", 1)
@@ -163,3 +161,34 @@ def test_what_is_published_can_be_read_again(tmp_path, monkeypatch):
     report = json.loads((tmp_path / "peers.json").read_text())
     assert report["rows"] == [held["a"]] and "foolbox==3.3.4" in report["peers"]
     assert "ART PGD" in (tmp_path / "peers.md").read_text()
+
+
+def test_of_the_points_of_a_curve_the_smallest_that_fools_counts():
+    moved = np.array([[0.6, 0.25], [0.55, 0.25], [0.4, 0.25], [0.51, 1.5]], np.float32)
+    found = given().smallest(np.stack([moved] * 3), math.inf)
+    assert found == pytest.approx([0.3] * 3)
+    assert np.isinf(given().smallest(np.stack([moved[2:]] * 3), math.inf)).all()
+
+
+def test_a_curve_is_judged_from_its_points_and_compared_by_time(tmp_path, monkeypatch):
+    for module in (measuring, samples):
+        monkeypatch.setattr(module, "WORK", tmp_path)
+    answers = {"forward": 6, "backward": 0, "processor seconds": 2.0}
+
+    def ask(_library, request):
+        np.savez(request["out"], x_adv=np.full((3, 1, 2), 0.6, np.float32))
+        return answers
+
+    libraries = SimpleNamespace(threads=1, ask=ask)
+    measured = Measurements(libraries, file=tmp_path / "measured.jsonl")
+    whole = given()
+    whole = Given(whole.name, tmp_path / "none.onnx", whole.x, whole.y, whole.looked)
+    measured.given["m", 3, 0] = whole
+    grid = {"grid": [0.1, 0.3, 0.4], "by": "alg1"}
+    ours = measured.measure(
+        "curve", Cell("m", math.inf), "pertcore (ONNX)", "curve", samples=3, **grid
+    )
+    assert ours["robust"] == [1.0, 1.0, 0.0] and ours["passes"] == 2
+    theirs = ours | {"library": "Foolbox", "options": {"grid": grid["grid"]}}
+    text = page(ours, theirs | {"processor seconds": 30.0})
+    assert "| m | linf | 0.4 | 3 | Foolbox | pgd | 66.7% | 2 | 30 | 15.0 |" in text

@@ -173,3 +173,28 @@ def test_several_outputs_as_one(tmp_path: Path, capfd: pytest.CaptureFixture[str
     np.testing.assert_allclose(rows["loss_after"], (there**2).sum(axis=1), rtol=1e-3)
     assert main(["attack", str(path), "--output", names, "--weights", "1", *flags]) == 2
     assert "--weights" in capfd.readouterr().err
+
+
+def test_eight_bits_hold_what_was_verified(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    x, y = digits()
+    np.save(tmp_path / "x.npy", np.rint(x[:40] * 255).astype(np.uint8))
+    np.save(tmp_path / "y.npy", y[:40])
+    data = ["--inputs", str(tmp_path / "x.npy"), "--scale", "1/255", "--labels"]
+    command = ["attack", str(CLASSIFIER), *data, str(tmp_path / "y.npy"), "--eps", "30/255"]
+    assert main([*command, "--save-8bit"]) == 2
+    assert "--save-8bit needs --bounds" in capfd.readouterr().err
+    more = ["--bounds", "0,1", "--save-8bit", "--batch-size", "16", "--out", str(tmp_path / "run")]
+    assert main([*command, *more]) == 0
+    held = np.load(tmp_path / "run" / "x_adv.npy")
+    assert held.dtype == np.uint8
+    rows = parquet.read_table(tmp_path / "run" / "results.parquet").to_pydict()
+    model = pertcore.from_onnx(CLASSIFIER)
+    read = (held * np.float64(1 / 255)).astype(np.float32)  # as --scale 1/255 would
+    assert model(read).argmax(axis=1).tolist() == rows["after"] and sum(rows["success"]) > 5
+    assert np.abs(held - np.rint(x[:40] * 255)).max() <= 30
+    with np.load(tmp_path / "run" / "examples.npz") as shown:
+        np.testing.assert_allclose(shown["x_adv"], read[shown["index"]], atol=1e-7)
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert "--save-8bit" in facts["command"] and facts["settings"]["levels"] == 256

@@ -28,7 +28,7 @@ def _file(name: str) -> ModuleType:
     return module
 
 
-def _cases(row: Row, size: int, dtype: Any) -> Any:
+def cases_of(row: Row, size: int, dtype: Any) -> Any:
     file, function = row.cases.split(":")
     count = ROW_COUNT if size < 1000 else LONG_ROW_COUNT
     return getattr(_file(file), function)(np.random.default_rng(size), count, size, dtype)
@@ -42,7 +42,7 @@ def _frozen(value: Any) -> Any:
     return copy
 
 
-def _check_equal(found: Any, wanted: Any, ulps: int, what: str) -> None:
+def check_equal(found: Any, wanted: Any, ulps: float, what: str) -> None:
     if wanted.dtype.kind != "f":
         np.testing.assert_array_equal(found, wanted, err_msg=what)
         return
@@ -72,19 +72,19 @@ def test_every_row_has_its_two_versions_and_its_cases(name: str) -> None:
 def test_the_compiled_version_gives_the_values_of_the_definition(name: str, dtype: Any) -> None:
     row = ROWS[name]
     for size in SIZES:
-        for number, (args, outs) in enumerate(_cases(row, size, dtype)):
+        for number, (args, outs) in enumerate(cases_of(row, size, dtype)):
             given = tuple(_frozen(a) for a in args)
             wanted = tuple(np.full_like(o, 1) for o in outs)
             load(name, "numpy")(*given, *wanted)
             found = tuple(np.full_like(o, 1) for o in outs)
             load(name, "numba")(*given, *found)
             for place, (a, b) in enumerate(zip(found, wanted, strict=True)):
-                _check_equal(a, b, row.ulps, f"{name}, size {size}, case {number}, result {place}")
+                check_equal(a, b, row.ulps, f"{name}, size {size}, case {number}, result {place}")
 
 
 def test_a_planted_difference_is_found() -> None:
     wanted = np.array([[1.0, 2.0], [3.0, np.nan]])
-    _check_equal(wanted.copy(), wanted, 0, "same")
+    check_equal(wanted.copy(), wanted, 0, "same")
     for found in (np.nextafter(wanted, 9), np.nan_to_num(wanted)):
         with pytest.raises(AssertionError):
-            _check_equal(found, wanted, 0, "planted")
+            check_equal(found, wanted, 0, "planted")

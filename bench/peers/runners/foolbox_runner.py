@@ -1,4 +1,4 @@
-"""Foolbox 3.3.4: PGD, FMN, DDN, DeepFool and its l1 projection."""
+"""Foolbox 3.3.4: PGD, also over many budgets, FMN, DDN, DeepFool and its l1 projection."""
 
 from __future__ import annotations
 
@@ -23,6 +23,15 @@ def pgd(task: Task, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return _run(task, kind(steps=steps, rel_stepsize=relative / steps), x, y)
 
 
+def curve(task: Task, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """PGD at every budget, as Foolbox has it: (n, m, *sample) of m budgets."""
+    steps, relative = task.options["steps"], task.options["rel_step_size"]
+    kind = foolbox.attacks.LinfPGD if task.linf else foolbox.attacks.L2PGD
+    attack = kind(steps=steps, rel_stepsize=relative / steps)
+    model = foolbox.PyTorchModel(task.model, bounds=(0, 1), device="cpu")
+    return torch.stack(attack(model, x, y, epsilons=task.options["grid"])[1], dim=1)
+
+
 def fmn(task: Task, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     kind = foolbox.attacks.LInfFMNAttack if task.linf else foolbox.attacks.L2FMNAttack
     return _run(task, kind(**task.options), x, y)
@@ -43,7 +52,7 @@ def sorted_projection(rows: Rows, radius: float) -> Rows:
     return fast_minimum_norm.project_onto_l1_ball(given, radii).numpy()
 
 
-ATTACKS = {"pgd": pgd, "fmn": fmn, "ddn": ddn, "deepfool": deepfool}
+ATTACKS = {"pgd": pgd, "curve": curve, "fmn": fmn, "ddn": ddn, "deepfool": deepfool}
 
 if __name__ == "__main__":
     serve(torch_attempt(ATTACKS), {"l1": sorted_projection})

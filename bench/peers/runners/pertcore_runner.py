@@ -66,12 +66,16 @@ class Models:
     def attempt(self, request: dict[str, Any], x: Rows, y: Rows) -> tuple[Rows, dict[str, float]]:
         oracle, module = self.oracle(request, x.shape[1:])
         before = _spent(oracle, module)
-        result = pc.attack(
-            oracle, x, y, attack=request["attack"], norm=request["norm"], eps=request["eps"],
-            bounds=(0, 1), rng=request["seed"], **request["options"],
-        )  # fmt: skip
+        options, common = dict(request["options"]), {"bounds": (0, 1), "rng": request["seed"]}
+        if request["attack"] == "curve":
+            common |= {"eps": options.pop("grid"), "attack": options.pop("by")}
+            found = pc.curve(oracle, x, y, norm=request["norm"], **common, **options)
+            x_adv = found.x_adv[:, None]
+        else:
+            common |= {"norm": request["norm"], "eps": request["eps"]}
+            x_adv = pc.attack(oracle, x, y, attack=request["attack"], **common, **options).x_adv
         after = _spent(oracle, module)
-        return result.x_adv, {name: after[name] - before[name] for name in after}
+        return x_adv, {name: after[name] - before[name] for name in after}
 
 
 def _spent(oracle: Clocked, module: Counted | None) -> dict[str, float]:

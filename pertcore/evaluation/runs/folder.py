@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from pertcore.errors import InputError
 from pertcore.evaluation.records import versions, write_run
-from pertcore.evaluation.runs.parts import Block, join_parts, read_part, write_part
+from pertcore.evaluation.runs.parts import Block, join_parts, read_part, read_point, write_part
+from pertcore.oracle import Array
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,11 @@ class RunFolder:
     def join(self, starts: list[int]) -> None:
         """results.parquet and x_adv.npy from the parts that begin at `starts`."""
         join_parts(self.parts, starts, self.path / "results.parquet", self.path / "x_adv.npy")
+
+    def point(self, place: int, starts: list[int]) -> Array:
+        """The point of one sample, from the part among `starts` that holds it."""
+        start = max(start for start in starts if start <= place)
+        return read_point(self.parts, start, place)
 
     def finish(self, facts: dict[str, Any]) -> None:
         """run.json, and after a complete run the parts go."""
@@ -60,16 +66,25 @@ def open_run(path: Path, facts: dict[str, Any], same: dict[str, Any], resume: bo
 
 
 def in_blocks(
-    run: RunFolder | None, count: int, size: int, work: Callable[[slice], Block]
-) -> Iterator[tuple[Block, bool]]:
-    """Block after block in order, with True where it was computed now; kept once it is out."""
+    run: RunFolder | None,
+    count: int,
+    size: int,
+    compute: Callable[[Sequence[slice]], Iterable[Block]],
+) -> Iterator[Block]:
+    """The blocks that are in the folder already, then the others as `compute` makes them, in
+    whatever order; each is in the folder before it comes out."""
+    todo = []
     for start in range(0, count, size):
         rows = slice(start, min(start + size, count))
         kept = None if run is None else read_part(run.parts, rows)
-        block = work(rows) if kept is None else kept
-        if run is not None and kept is None:
+        if kept is None:
+            todo.append(rows)
+        else:
+            yield kept
+    for block in compute(todo) if todo else ():
+        if run is not None:
             write_part(run.parts, block)
-        yield block, kept is None
+        yield block
 
 
 def _locked(path: Path) -> BinaryIO:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,17 +14,24 @@ import numpy as np
 
 from pertcore.errors import BackendError
 from pertcore.evaluation.records import ArrayWriter
+from pertcore.evaluation.runs.failing import UNKNOWN
 from pertcore.oracle import Array
+
+GROUP_ROWS = 1 << 14
 
 
 @dataclass(frozen=True)
 class Block:
-    """What is known of samples `start` onwards: a row each, points, and plain JSON state."""
+    """What is known of samples `start` onwards: a row each, points, and plain JSON state.
+
+    failed: the samples on which the model failed, and why; they have a row all the same.
+    """
 
     start: int
     columns: dict[str, Any]
     points: Array | None
     state: dict[str, Any]
+    failed: dict[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.columns["index"])
@@ -39,7 +46,9 @@ def write_part(folder: Path, block: Block) -> None:
     from pyarrow import parquet
 
     table = pyarrow.table(block.columns)
-    record: dict[str, Any] = {"start": block.start, "samples": len(block), "state": block.state}
+    record: dict[str, Any] = {
+        "start": block.start, "samples": len(block), "state": block.state, "failed": block.failed,
+    }  # fmt: skip
     stem = _stem(folder, block.start)
     try:
         record["rows"] = _placed(
@@ -77,7 +86,14 @@ def read_part(folder: Path, rows: slice) -> Block | None:
     table = parquet.read_table(stem.with_suffix(".parquet"))
     columns = {name: table[name].to_numpy() for name in table.column_names}
     points = np.load(stem.with_suffix(".npy"), mmap_mode="r") if "points" in record else None
-    return Block(rows.start, columns, points, record["state"])
+    failed = {int(index): why for index, why in record["failed"].items()}
+    return Block(rows.start, columns, points, record["state"], failed)
+
+
+def read_point(folder: Path, start: int, place: int) -> Array:
+    """The point of sample `place` out of the part that begins at `start`."""
+    points = np.load(_stem(folder, start).with_suffix(".npy"), mmap_mode="r")
+    return np.array(points[place - start])
 
 
 def join_parts(folder: Path, starts: Sequence[int], rows: Path, points: Path) -> None:
@@ -85,10 +101,12 @@ def join_parts(folder: Path, starts: Sequence[int], rows: Path, points: Path) ->
     from pyarrow import parquet
 
     unfinished = rows.with_name(rows.name + ".part")
-    schema = parquet.read_schema(_stem(folder, starts[0]).with_suffix(".parquet"))
+    tables = [_stem(folder, start).with_suffix(".parquet") for start in starts]
+    # a block on which the model failed throughout lacks most columns
+    schema = max((parquet.read_schema(path) for path in tables), key=len)
     with parquet.ParquetWriter(unfinished, schema) as writer:
-        for start in starts:
-            writer.write_table(parquet.read_table(_stem(folder, start).with_suffix(".parquet")))
+        for group in _grouped(_completed(parquet.read_table(path), schema) for path in tables):
+            writer.write_table(group)
     first = _stem(folder, starts[0]).with_suffix(".npy")
     if first.exists():
         head = np.load(first, mmap_mode="r")
@@ -96,6 +114,32 @@ def join_parts(folder: Path, starts: Sequence[int], rows: Path, points: Path) ->
             for start in starts:
                 whole.append(np.load(_stem(folder, start).with_suffix(".npy")))
     unfinished.replace(rows)
+
+
+def _grouped(tables: Iterable[Any]) -> Iterator[Any]:
+    """Small tables put together: readers want row groups of some size."""
+    import pyarrow
+
+    held: list[Any] = []
+    for table in tables:
+        held.append(table)
+        if sum(map(len, held)) >= GROUP_ROWS:
+            yield pyarrow.concat_tables(held).combine_chunks()
+            held = []
+    if held:
+        yield pyarrow.concat_tables(held).combine_chunks()
+
+
+def _completed(table: Any, schema: Any) -> Any:
+    import pyarrow
+
+    for column in schema:
+        if column.name not in table.column_names:
+            kind = np.dtype(column.type.to_pandas_dtype()).kind
+            table = table.append_column(
+                column, pyarrow.array([UNKNOWN[kind]] * len(table), type=column.type)
+            )
+    return table.select(schema.names)
 
 
 def _stem(folder: Path, start: int) -> Path:
