@@ -2,24 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import typer
 
+from pertcore.attacks.registry import find
 from pertcore.cli.arguments import AttackArguments
+from pertcore.cli.block_rows import lost_block
 from pertcore.cli.console import SampleProgress
 from pertcore.cli.problem import Problem
-from pertcore.errors import InputError
-from pertcore.evaluation.records import fingerprint, ready_folder
+from pertcore.errors import InputError, ModelError
+from pertcore.evaluation.records import fingerprint, machine, ready_folder, versions
+from pertcore.evaluation.runs.engine import RayEngine, Work
 from pertcore.evaluation.runs.folder import RunFolder, in_blocks, open_run
 from pertcore.evaluation.runs.parts import Block
+from pertcore.oracle import Array
 
 STOPPED = 130
-Work = Callable[[slice], Block]
-# The blocks that are done, in order and without their points.
-Conclude = Callable[[RunFolder | None, list[Block]], None]
+# Flags that do not decide what the rows are: a run may go on with others.
+ANYWHERE = ("out", "resume", "engine", "address", "workers")
+Compute = Callable[[Sequence[slice]], Iterable[Block]]
+
+
+@dataclass
+class Finished:
+    """What is known of the blocks that are done, by their first sample; not their points."""
+
+    sizes: dict[int, int] = field(default_factory=dict)
+    failed: dict[int, str] = field(default_factory=dict)
+
+    def add(self, block: Block) -> None:
+        self.sizes[block.start] = len(block)
+        self.failed |= block.failed
+
+    @property
+    def starts(self) -> list[int]:
+        """First samples of the blocks, in order: blocks are done in any."""
+        return sorted(self.sizes)
+
+    @property
+    def done(self) -> int:
+        return sum(self.sizes.values())
+
+    @property
+    def index(self) -> Array:
+        """Positions of the samples on which the model did not fail.
+
+        Raises ModelError where it failed on all.
+        """
+        everyone = [np.arange(start, start + self.sizes[start]) for start in self.starts]
+        done = np.concatenate(everyone)
+        index = done[~np.isin(done, list(self.failed))]
+        if not len(index):
+            why = next(iter(self.failed.values()))
+            raise ModelError(f"the model failed on all {len(self.failed)} samples: {why}")
+        return index
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """How blocks are computed: `here` in this process, which shows how far they are, or by
+    workers that pose the problem themselves with `there`, a function of a module."""
+
+    here: Callable[[SampleProgress], Work]
+    there: Callable[[AttackArguments], Work]
 
 
 def folder_of(arguments: AttackArguments) -> Path | None:
@@ -33,40 +86,80 @@ def blockwise(
     arguments: AttackArguments,
     problem: Problem,
     folder: Path | None,
-    work: Callable[[SampleProgress], Work],
-    conclude: Conclude,
+    workplace: Workplace,
+    finished: Finished,
+    conclude: Callable[[RunFolder | None, float], None],
 ) -> None:
-    """Every block computed or found in the folder, then concluded; typer.Exit(130) after Ctrl-C,
-    with the finished blocks kept and concluded."""
+    """Every block computed or found in the folder and told to `finished`, then concluded, with the
+    seconds it took; typer.Exit(130) after Ctrl-C, with what is finished kept and concluded."""
     kept = None if folder is None else _opened(folder, arguments, problem)
-    blocks: dict[int, Block] = {}
-    stopped = False
+    started, stopped = time.perf_counter(), False
+    count = len(problem.inputs)
     try:
-        with SampleProgress(len(problem.inputs)) as progress:
-            size = arguments.batch_size
-            for block, _ in in_blocks(kept, len(problem.inputs), size, work(progress)):
-                blocks[block.start] = replace(block, points=None)
+        with SampleProgress(count) as progress:
+            compute = _engine(arguments, problem, workplace, progress)
+            for block in in_blocks(kept, count, arguments.batch_size, compute):
+                finished.add(block)
                 progress.batch_done(len(block))
     except KeyboardInterrupt:
         stopped = True
     finally:
-        if blocks:
-            conclude(kept, [blocks[start] for start in sorted(blocks)])
+        seconds = time.perf_counter() - started
+        if finished.sizes:
+            conclude(kept, seconds)
         if kept is not None:
             kept.lock.close()
     if stopped:
-        done = sum(map(len, blocks.values()))
+        done = finished.done
         where = f", kept in {folder}; --resume goes on" if folder is not None and done else ""
-        typer.echo(
-            f"pertcore: stopped: {done} of {len(problem.inputs)} samples done{where}", err=True
-        )
+        typer.echo(f"pertcore: stopped: {done} of {count} samples done{where}", err=True)
         raise typer.Exit(STOPPED)
 
 
+def facts_of(
+    arguments: AttackArguments, problem: Problem, finished: Finished, same: dict[str, Any]
+) -> dict[str, Any]:
+    """What run.json says of every kind of run."""
+    done = finished.done
+    complete = done == len(problem.inputs)
+    return {
+        "kind": arguments.kind,
+        "status": "finished" if complete else "stopped",
+        "command": arguments.command(),
+        "arguments": {k: v for k, v in vars(arguments).items() if v is not None},
+        "attack": find(arguments.attack).summary,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "samples_asked": len(problem.inputs),
+        "samples_done": done,
+        "failed": finished.failed,
+        "complete": complete,
+        "box": arguments.box(),
+        "same": same,
+        "model_sha256": same["model"],
+        "data_sha256": same["data"],
+        "versions": versions(),
+        "machine": machine(),
+        "working_folder": str(Path.cwd()),
+    }
+
+
 def _opened(folder: Path, arguments: AttackArguments, problem: Problem) -> RunFolder:
-    said = {k: v for k, v in vars(arguments).items() if k not in ("out", "resume")}
+    said = {k: v for k, v in vars(arguments).items() if k not in ANYWHERE}
     same = {"arguments": {k: str(v) for k, v in said.items() if v is not None}}
     same["model"] = fingerprint(arguments.models)
     same["data"] = fingerprint(problem.files)
     facts = {"kind": arguments.kind, "command": arguments.command()}
     return open_run(folder, facts, same, arguments.resume)
+
+
+def _engine(
+    arguments: AttackArguments, problem: Problem, workplace: Workplace, progress: SampleProgress
+) -> Compute:
+    if arguments.engine == "local":
+        return partial(map, workplace.here(progress))
+    threads = arguments.threads or 1
+    own = replace(arguments, threads=threads)
+    return RayEngine(
+        partial(workplace.there, own), partial(lost_block, problem), arguments.address,
+        arguments.workers, threads,
+    )  # fmt: skip

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from pertcore.attacks.registry import find
 from pertcore.cli.arguments import AttackArguments
-from pertcore.cli.blockwise import blockwise, folder_of
+from pertcore.cli.block_rows import restored
+from pertcore.cli.blockwise import Finished, Workplace, blockwise, facts_of, folder_of
 from pertcore.cli.console import say, show_facts, show_table, warn
 from pertcore.cli.doubts import doubts
 from pertcore.cli.flags import as_flags
-from pertcore.cli.measure_blocks import block_work, check
+from pertcore.cli.measure_blocks import block_work, check, posed_work
 from pertcore.cli.problem import Problem, pose
-from pertcore.evaluation.examples import write_examples
+from pertcore.evaluation.examples import outputs_of, write_examples
 from pertcore.evaluation.page import page_of
 from pertcore.evaluation.page_parts import endings
-from pertcore.evaluation.pictures import Example, is_image
+from pertcore.evaluation.pictures import Example
 from pertcore.evaluation.reading import RESULTS, Kept
-from pertcore.evaluation.records import machine, versions
 from pertcore.evaluation.regression_curve import RegressionCurve
 from pertcore.evaluation.report import shown, write_report
 from pertcore.evaluation.robustness import Robustness
+from pertcore.evaluation.runs import failing
+from pertcore.evaluation.runs.failing import answered
 from pertcore.evaluation.runs.folder import RunFolder
 from pertcore.evaluation.runs.measures import Measured, Told, joined, rows_of, spread_over
 from pertcore.evaluation.runs.parts import Block
@@ -34,74 +35,85 @@ from pertcore.oracle import Array
 SHOWN, SHOWN_KEPT = 9, 3
 
 
+@dataclass
+class Measures(Finished):
+    """The rows of the samples on which the model did not fail, and what is known beside them."""
+
+    rows: dict[int, dict[str, Array]] = field(default_factory=dict)
+    told: dict[int, Told] = field(default_factory=dict)
+
+    def add(self, block: Block) -> None:
+        super().add(block)
+        if block.state:
+            kept = answered(slice(block.start, block.start + len(block)), block.failed)
+            rows = {name: np.asarray(values)[kept] for name, values in block.columns.items()}
+            self.rows[block.start], self.told[block.start] = rows, Told.read(block.state)
+
+    def joined(self) -> tuple[Told, dict[str, Array]]:
+        order = sorted(self.rows)
+        told = joined([self.told[start] for start in order])
+        return told, rows_of(self.rows[start] for start in order)
+
+
 def run(arguments: AttackArguments) -> None:
     """Measure, write, report; typer.Exit(130) after Ctrl-C, with the finished blocks kept."""
     find(arguments.attack)
     folder = folder_of(arguments)
     problem = pose(arguments)
     check(arguments, problem)
-    blockwise(
-        arguments, problem, folder,
-        lambda progress: block_work(arguments, problem, progress.search),
-        partial(_conclude, arguments, problem),
-    )  # fmt: skip
+    finished = Measures()
+    workplace = Workplace(
+        lambda progress: block_work(arguments, problem, progress.search), posed_work
+    )
+    conclude = partial(_conclude, arguments, problem, finished)
+    blockwise(arguments, problem, folder, workplace, finished, conclude)
 
 
 def _conclude(
-    arguments: AttackArguments, problem: Problem, folder: RunFolder | None, blocks: list[Block]
+    arguments: AttackArguments,
+    problem: Problem,
+    finished: Measures,
+    folder: RunFolder | None,
+    seconds: float,
 ) -> None:
-    told = joined([Told.read(block.state) for block in blocks])
-    everybody = _kept(arguments, problem, told, rows_of(block.columns for block in blocks))
+    index = finished.index
+    told, rows = finished.joined()
+    everybody = _kept(arguments, problem, index, replace(told, seconds=seconds), rows)
     kept = everybody.without_targets()
     found = RESULTS[arguments.kind](kept)
     resumed = () if folder is None else folder.warnings
-    said = [*resumed, *problem.warnings, *told.warnings, *doubts(arguments, problem, found)]
+    said = [
+        *failing.told(finished.failed),
+        *resumed,
+        *problem.warnings,
+        *told.warnings,
+        *doubts(arguments, problem, found),
+    ]
     notes = list(dict.fromkeys(map(as_flags, said)))
     _show(arguments, found, everybody.facts["samples_left_out"])
     warn(notes)
     if folder is None:
         return
-    folder.join([block.start for block in blocks])
+    folder.join(finished.starts)
     examples = _examples(problem, found, kept.row("index"), folder.path / "x_adv.npy")
     write_examples(folder.path / "examples.npz", examples)
-    facts = {**everybody.facts, "summary": found.summary(), "warnings": notes, "same": folder.same}
-    done = len(everybody.row("index"))
-    folder.finish(facts | _about(arguments, problem, done, folder.same))
+    facts = {**everybody.facts, "summary": found.summary(), "warnings": notes}
+    folder.finish(facts | facts_of(arguments, problem, finished, folder.same))
     write_report(folder.path / "report.html", page_of(folder.path))
     say(f"written to {folder.path}: x_adv.npy, results.parquet, run.json, report.html")
 
 
-def _kept(arguments: AttackArguments, problem: Problem, told: Told, rows: dict[str, Array]) -> Kept:
+def _kept(
+    arguments: AttackArguments, problem: Problem, index: Array, told: Told, rows: dict[str, Array]
+) -> Kept:
     """The run as its folder will hold it."""
-    left = 0 if problem.left_out is None else int(problem.left_out[rows["index"]].sum())
+    left = 0 if problem.left_out is None else int(problem.left_out[index].sum())
     used = {"batch_size": arguments.batch_size, "partition": arguments.partition}
     facts = {
         "kind": arguments.kind, "settings": told.settings | used, "calls": vars(told.calls),
         "seconds": told.seconds, "samples_left_out": left,
     }  # fmt: skip
     return Kept(Path(arguments.out or "."), facts, rows)
-
-
-def _about(
-    arguments: AttackArguments, problem: Problem, done: int, same: dict[str, Any]
-) -> dict[str, Any]:
-    complete = done == len(problem.inputs)
-    return {
-        "status": "finished" if complete else "stopped",
-        "command": arguments.command(),
-        "arguments": {k: v for k, v in vars(arguments).items() if v is not None},
-        "attack": find(arguments.attack).summary,
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "samples_asked": len(problem.inputs),
-        "samples_done": done,
-        "complete": complete,
-        "box": arguments.box(),
-        "model_sha256": same["model"],
-        "data_sha256": same["data"],
-        "versions": versions(),
-        "machine": machine(),
-        "working_folder": str(Path.cwd()),
-    }
 
 
 def _show(arguments: AttackArguments, found: Measured, left: int) -> None:
@@ -134,13 +146,12 @@ def _examples(problem: Problem, found: Measured, index: Array, points: Path) -> 
 
 
 def _example(problem: Problem, found: Measured, place: int, index: int, points: Array) -> Example:
-    x, x_adv = problem.inputs[index : index + 1], np.array(points[index : index + 1])
+    x = problem.inputs[index : index + 1]
+    x_adv = restored(problem, np.array(points[index : index + 1]))
     delta = x_adv[0].astype(np.float64) - x[0].astype(np.float64)
     if not isinstance(found, RegressionCurve):
         classes = int(found.before[place]), int(found.after[place])
         fooled = bool(np.isfinite(found.norms[place]))
         return Example(index, x[0], x_adv[0], delta, *classes, fooled)
-    outputs = None
-    if is_image(problem.oracle.output_shape):
-        outputs = problem.oracle(x)[0], problem.oracle(x_adv)[0]
+    outputs = outputs_of(problem.oracle, x, x_adv)
     return Example(index, x[0], x_adv[0], delta, -1, -1, bool(found.success[-1, place]), outputs)

@@ -12,12 +12,22 @@ import numpy as np
 from pertcore.attacks.registry import find
 from pertcore.attacks.run import Progress
 from pertcore.cli.arguments import AttackArguments, numbers
+from pertcore.cli.block_rows import block_of, given_of
 from pertcore.cli.problem import Problem, pose
 from pertcore.errors import InputError, PertcoreWarning
 from pertcore.evaluation.curve import Curve, checked_budgets, checked_once
 from pertcore.evaluation.regression_curve import RegressionCurve
 from pertcore.evaluation.robustness import check_task, limits
-from pertcore.evaluation.runs.measures import MEASURES, Measured, Told, measured_columns
+from pertcore.evaluation.runs.engine import Work
+from pertcore.evaluation.runs.failing import surviving
+from pertcore.evaluation.runs.measures import (
+    MEASURES,
+    Measured,
+    Told,
+    joined,
+    measured_columns,
+    rows_of,
+)
 from pertcore.evaluation.runs.parts import Block
 from pertcore.oracle import Array
 from pertcore.result import Status
@@ -65,8 +75,8 @@ def check(arguments: AttackArguments, problem: Problem) -> None:
         check_task(given)
 
 
-def posed_work(arguments: AttackArguments) -> Callable[[slice], Block]:
-    """rows -> their block, by a process that reads model and data itself."""
+def posed_work(arguments: AttackArguments) -> Work:
+    """The work of a worker, which reads model and data itself."""
     return block_work(arguments, pose(arguments))
 
 
@@ -74,11 +84,11 @@ def block_work(
     arguments: AttackArguments,
     problem: Problem,
     callback: Callable[[Progress], None] | None = None,
-) -> Callable[[slice], Block]:
-    """rows -> their block."""
+) -> Work:
+    """rows -> their block; a sample on which the model fails has status FAILED there."""
     measure, settings = MEASURES[arguments.kind], settings_of(arguments, problem)
 
-    def work(rows: slice) -> Block:
+    def measured(rows: slice) -> Measured:
         x, y = problem.inputs[rows], None if problem.y is None else problem.y[rows]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PertcoreWarning)
@@ -87,10 +97,18 @@ def block_work(
             )
         if problem.left_out is not None:
             found = untouched(found, x, problem.left_out[rows])
-        parts = (problem.labels, problem.targets)
-        labels, targets = (None if part is None else part[rows] for part in parts)
-        columns = measured_columns(found, rows.start, labels, targets, problem.inputs.names[rows])
-        return Block(rows.start, columns, np.asarray(found.x_adv), Told.of(found).state())
+        return found
+
+    def work(rows: slice) -> Block:
+        made, failed = surviving(rows, measured)
+        if not made:
+            return block_of(problem, rows, failed, {}, [], {})
+        columns = rows_of(
+            measured_columns(found, part.start, *given_of(problem, part)) for part, found in made
+        )
+        points = [np.asarray(found.x_adv) for _, found in made]
+        state = joined([Told.of(found) for _, found in made]).state()
+        return block_of(problem, rows, failed, columns, points, state)
 
     return work
 

@@ -10,11 +10,19 @@ from typing import Any
 import numpy as np
 
 from pertcore.errors import InputError
-from pertcore.evaluation.pictures import Example
+from pertcore.evaluation.pictures import Example, is_image
+from pertcore.oracle import Array, Oracle
 
 COLUMNS = ("index", "x", "x_adv", "before", "after", "fooled")
 # Outputs of a regression, at x and at x_adv.
 OUTPUTS = ("output", "output_adv")
+
+
+def outputs_of(oracle: Oracle, x: Array, x_adv: Array) -> tuple[Array, Array] | None:
+    """What the model makes of one sample (1, *sample) before and after, where that is a picture."""
+    if not is_image(oracle.output_shape):
+        return None
+    return oracle(x)[0], oracle(x_adv)[0]
 
 
 def write_examples(path: Path, examples: Sequence[Example]) -> None:
