@@ -102,7 +102,7 @@ def test_the_bar_never_walks_back_and_ends_full(
             super().step(progress)
             seen.append(self.bar.tasks[0].completed)
 
-    monkeypatch.setattr("pertcore.cli.attack.SampleProgress", Watched)
+    monkeypatch.setattr("pertcore.cli.blockwise.SampleProgress", Watched)
     options = pertcore.attacks.ATTACKS[name].options
     flags = ["--restarts", "2"] if "restarts" in options else []
     flags += ["--attack", name, "--limit", "12", "--batch-size", "8"]

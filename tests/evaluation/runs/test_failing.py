@@ -83,11 +83,38 @@ def test_the_page_leaves_them_out_and_says_so(files, tmp_path) -> None:
     assert "failed on 6 samples" in page and "34 samples" in page
 
 
+@pytest.mark.parametrize("command", ["curve", "robustness"])
+def test_curves_and_robustness_leave_them_out_too(command, files, tmp_path, capfd) -> None:
+    model, data = map(str, files)
+    budgets = {"curve": ["--eps", "0.1", "--points", "4"],
+               "robustness": ["--attack", "alg1", "--largest", "0.1"]}[command]  # fmt: skip
+    good = tmp_path / "good.npy"
+    np.save(good, np.delete(np.load(data), BAD, axis=0))
+    found = {}
+    for name, inputs, batch in (("whole", data, "40"), ("split", data, "4"), ("good", good, "40")):
+        out = tmp_path / name
+        own = ["--inputs", str(inputs), "--batch-size", batch, "--deterministic", "--out", str(out)]
+        assert main([command, model, *budgets, *own]) == 0
+        found[name] = parquet.read_table(out / "results.parquet").to_pydict()
+        assert ("failed on 6 samples" in capfd.readouterr().err) == (name != "good")
+        assert json.loads((out / "run.json").read_text())["summary"]["samples"] == 34
+    np.testing.assert_equal(found["whole"], found["split"])
+    status = np.array(found["whole"]["status"])
+    assert np.flatnonzero(status == "FAILED").tolist() == list(BAD)
+    assert np.array_equal(np.load(tmp_path / "whole" / "x_adv.npy")[list(BAD)],
+                          np.load(data)[list(BAD)])  # fmt: skip
+    # no random numbers here, so that the others are what they are without the six
+    kept = np.array(found["whole"]["norm"])[status != "FAILED"]
+    np.testing.assert_equal(kept, np.array(found["good"]["norm"]))
+    assert "failed on 6 samples" in (tmp_path / "whole" / "report.html").read_text()
+
+
 def test_a_model_that_fails_on_everything_is_an_error(files, tmp_path, capfd) -> None:
     np.save(tmp_path / "bad.npy", np.full((5, 4), 7, np.float32))
-    code = main(["attack", str(files[0]), "--inputs", str(tmp_path / "bad.npy"), "--eps", "0.1"])
-    assert code == 2
-    assert "the model failed on all 5 samples" in capfd.readouterr().err
+    for command in ("attack", "curve"):
+        words = [command, str(files[0]), "--inputs", str(tmp_path / "bad.npy"), "--eps", "0.1"]
+        assert main(words) == 2
+        assert "the model failed on all 5 samples" in capfd.readouterr().err
 
 
 def test_halving_calls_little_more_than_it_must() -> None:

@@ -55,6 +55,18 @@ def test_rows_equal_a_local_run_though_a_worker_is_killed(tmp_path: Path) -> Non
     assert (local / "x_adv.npy").read_bytes() == (cluster / "x_adv.npy").read_bytes()
 
 
+def test_a_curve_is_the_same_on_workers(tmp_path: Path) -> None:
+    words = ["curve", *ATTACK[1:], "--points", "5", "--limit", "24"]
+    assert main([*words, "--out", str(tmp_path / "local")]) == 0
+    assert main([*words, "--engine", "ray", "--workers", "2", "--out", str(tmp_path / "ray")]) == 0
+    from pyarrow import parquet
+
+    one, other = (
+        parquet.read_table(tmp_path / name / "results.parquet") for name in ("local", "ray")
+    )
+    np.testing.assert_equal(one.to_pydict(), other.to_pydict())
+
+
 def _lost(index: int, reason: str) -> Block:
     return Block(index, {"index": [index]}, None, {}, {index: reason})
 
