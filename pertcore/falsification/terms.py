@@ -46,7 +46,7 @@ class Linear(NamedTuple):
         return sum((c * value(v) for v, c in self.coefficients.items()), self.constant)
 
     def linear(self) -> tuple[list[tuple[int, float]], float]:
-        return [(v, _float(c)) for v, c in self.coefficients.items()], _float(self.constant)
+        return [(v, to_float(c)) for v, c in self.coefficients.items()], to_float(self.constant)
 
     def variables(self) -> set[int]:
         return set(self.coefficients)
@@ -66,7 +66,7 @@ class Program(NamedTuple):
     def values(self, x: Array, y: Array) -> Array:
         """(n,) slacks at x (n, inputs) and y (n, outputs), not finite where a division fails."""
         with np.errstate(all="ignore"):
-            return np.broadcast_to(_run(self.code, _columns(x, y), _float), len(x))
+            return np.broadcast_to(_run(self.code, _columns(x, y), to_float), len(x))
 
     def slopes(self, x: Array, y: Array) -> dict[int, Array]:
         """Variable -> derivative (n,), by a sweep back over the code."""
@@ -81,7 +81,7 @@ class Program(NamedTuple):
                     result = _apply(step[0], [tape[place][2] for place in given])
                 else:
                     given = []
-                    result = column(step) if isinstance(step, int) else _float(step)
+                    result = column(step) if isinstance(step, int) else to_float(step)
                 stack.append(len(tape))
                 tape.append((step, given, result))
             return _swept(tape)
@@ -226,7 +226,7 @@ def _columns(x: Array, y: Array) -> Callable[[int], Array]:
     return lambda code: x[:, code] if code >= 0 else y[:, ~code]
 
 
-def _float(number: Fraction) -> float:
+def to_float(number: Fraction) -> float:
     """The nearest float64; beyond its range, infinite."""
     try:
         return float(number)
