@@ -74,7 +74,8 @@ def falsify(
         search.run(rounds)
     except TimeIsUp:
         verdict = "timeout"
-    notes = [*opened.notes, *search.notes()]
+    note = search.note()
+    notes = opened.notes + ([note] if note else [])
     if search.witness is not None:
         verdict = "sat"
     return Falsification(verdict, search.witness, clock.seconds(), search.rounds, tuple(notes))

@@ -59,6 +59,7 @@ class Search:
         self._known: list[Known] = []
         self._sample: tuple[Array, Array] | None = None
         self._failed = -1.0
+        self._case: Case | None = None
         self.witness: Witness | None = None
         self.rounds = 0
 
@@ -76,17 +77,17 @@ class Search:
         except Found:
             return
 
-    def notes(self) -> list[str]:
-        """What of the inputs could not be taken as written."""
-        if self._cases.empty or not self._known:
-            return ["the property leaves no input: every box it describes is empty"]
-        count = len(self._known[0].case.box.nearest)
+    def note(self) -> str | None:
+        """What of the inputs could not be taken as written, of the witness's case or the first."""
+        if self._case is None:
+            return "the property leaves no input: every box that it describes is empty"
+        count = len(self._case.box.nearest)
         if not count:
-            return []
-        return [
-            f"{count} inputs are bounded so closely that no {self._model.dtype} fits: they take the "
-            "nearest"
-        ]
+            return None
+        return (
+            f"{count} of {self._property.inputs} inputs are bounded so closely that no "
+            f"{self._model.dtype} lies between: each takes the nearest"
+        )
 
     def _round(self, number: int) -> None:
         self._screen(FIRST_ROWS if number == 0 else MOST_ROWS)
@@ -128,6 +129,7 @@ class Search:
         cases = list(islice(self._unseen, min(count, MOST_ROWS)))
         if not cases:
             return
+        self._case = self._case or cases[0]
         copies = max(min(count, self._fitting()) // len(cases), 2)
         field = self._field([case for case in cases for _ in range(copies)])
         share = self._rng.random(field.lo.shape)
@@ -221,7 +223,7 @@ class Search:
             self._failed = float(margins[row])
             return
         if self.witness is None or found.margin > self.witness.margin:
-            self.witness = found
+            self.witness, self._case = found, cases[row]
         if found.strict and scaled[row] >= CLEAR:
             raise Found
 
