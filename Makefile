@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-full test-gpu lint bench clean
+.PHONY: demo test test-full test-gpu lint bench docs clean
 
 demo: $(READY)
 	$(BIN)/pertcore demo --out demo-report
@@ -32,12 +32,20 @@ bench: $(READY)
 	$(BIN)/python -m bench.regression quality
 	$(BIN)/python -m bench.regression figure
 
+# The site, in build/site: nothing is fetched while it is built, nor when it is read.
+docs: $(VENV)/.docs
+	$(BIN)/mkdocs build --strict --quiet
+
 # onnx2torch would bring torchvision and its CUDA packages; the tests need neither.
 $(READY): pyproject.toml setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all,dev]'
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps onnx2torch==1.5.15
 	touch $(READY)
+
+$(VENV)/.docs: $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	touch $(VENV)/.docs
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info demo-report .mypy_cache .ruff_cache .pytest_cache

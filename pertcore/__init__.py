@@ -12,6 +12,7 @@ PUBLIC = {
     "attacks": "pertcore.attacks",
     "curve": "pertcore.evaluation.curve",
     "robustness": "pertcore.evaluation.robustness",
+    "compare": "pertcore.evaluation.compare",
     "data": "pertcore.data",
     "doubts": "pertcore.attacks.doubts",
     "jacobian": "pertcore.solvers.jacobian",

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pertcore.notebook import histogram_figure, html_table
 from pertcore.oracle import Array, Calls
 
 
@@ -258,7 +259,24 @@ class AttackResult:
             for name, values in self.metrics.items()
         }
 
-    def __str__(self) -> str:
+    def plot(self) -> Any:
+        """A matplotlib figure: of the losses of a regression before and after; of the norms of the
+        fooled, where the attack looked for the smallest; of the margins after any other attack.
+        Raises BackendError where matplotlib is missing."""
+        name = f"{self.settings.get('attack')}"
+        if self.task == "regression":
+            losses = {"before": self.loss_before, "after": self.loss_after}
+            return histogram_figure(f"{name}: losses", "loss", losses)
+        if self.settings.get("eps") is None:
+            found = {"fooled": self.norms[self.success]}
+            norm = f"l{self.settings.get('norm')}"
+            return histogram_figure(f"{name}: smallest norms found", norm, found)
+        kept = self.attackable & ~self.success
+        sides = {"fooled": self.margin[self.success], "kept": self.margin[kept]}
+        return histogram_figure(f"{name}: margins under attack", "margin", sides)
+
+    def _told(self) -> list[tuple[str, str]]:
+        """Figures and statuses by name, as a table shows them."""
         rows = [
             (k, f"{v:.4g}" if isinstance(v, float) else str(v)) for k, v in self.summary().items()
         ]
@@ -266,8 +284,14 @@ class AttackResult:
             (f"status {Status(code).name}", f"{count}  {ADVICE[Status(code)]}")
             for code, count in zip(*np.unique(self.status, return_counts=True), strict=True)
         ]
-        lines = [f"{name:<34} {value}" for name, value in rows + ended]
+        return rows + ended
+
+    def __str__(self) -> str:
+        lines = [f"{name:<34} {value}" for name, value in self._told()]
         return "\n".join(lines + [f"warning: {text}" for text in self.warnings])
+
+    def _repr_html_(self) -> str:
+        return html_table((), self._told(), self.warnings)
 
 
 def _median(values: Array) -> float:

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 GROUND = ("errors", "arrays", "oracle")
-NOUNS = (*GROUND, "constraints", "result", "chunked")
+NOUNS = (*GROUND, "constraints", "result", "chunked", "notebook")
 CORE = (*NOUNS, "closed_form", "solvers")
 EVERYTHING = ("",)
 
@@ -23,7 +23,8 @@ FLOORS = {
     "pertcore/arrays.py": ("errors",),
     "pertcore/oracle.py": ("errors", "arrays"),
     "pertcore/constraints.py": GROUND,
-    "pertcore/result.py": GROUND,
+    "pertcore/notebook.py": GROUND,
+    "pertcore/result.py": (*GROUND, "notebook"),  # results show themselves in notebooks
     "pertcore/chunked.py": GROUND,
     "pertcore/quotient.py": GROUND,
     "pertcore/testing.py": (*NOUNS, "quotient"),
@@ -62,6 +63,7 @@ FOREIGN = {
     "pertcore/cli/": TABLES,
     "pertcore/interop/foolbox.py": {"foolbox", "eagerpy"},
     "pertcore/interop/art.py": {"art"},
+    "pertcore/notebook.py": {"matplotlib"},
     "pertcore/evaluation/": TABLES,
     "pertcore/detection/": {"PIL"},
     "pertcore/data/": TABLES,

@@ -1,5 +1,6 @@
 """The wheel and the source archive hold what the tree holds, and work far from the checkout."""
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -109,11 +110,29 @@ def test_wheel_holds_the_tree_and_nothing_else(archives):
     assert len(licences) == 1
 
 
-def test_sdist_holds_what_the_wheel_is_built_from(archives):
+def test_sdist_holds_the_checkout(archives):
+    """Every tracked file but the dotted ones, so that its tests can be run where it is unpacked."""
     with tarfile.open(archives[1]) as sdist:
         held = {name.partition("/")[2] for name in sdist.getnames()}
-    sources = {name for name in tracked() if name.startswith(tuple(MAPPED))}
-    assert sources | {"pyproject.toml", "setup.py", "README.md", "LICENSE"} <= held
+    wanted = {name for name in tracked() if not name.startswith(".")}
+    assert wanted - held == set()
+    assert [name for name in held if name.endswith((".pyc", ".so")) or "__pycache__" in name] == []
+
+
+def test_what_an_index_would_show(archives):
+    """The description is README, and no tag of the licence or the Python versions is missing."""
+    with zipfile.ZipFile(archives[0]) as wheel:
+        (name,) = [n for n in wheel.namelist() if n.endswith(".dist-info/METADATA")]
+        head, _, body = wheel.read(name).decode().partition("\n\n")
+    assert body.strip() == (ROOT / "README.md").read_text().strip()
+    assert "License-Expression: MIT" in head
+    assert head.count("Classifier: Programming Language :: Python :: 3.") == 3
+
+
+def test_twine_accepts_both(archives):
+    if importlib.util.find_spec("twine") is None:
+        pytest.skip("twine is not installed")
+    run(sys.executable, "-m", "twine", "check", "--strict", *map(str, archives), cwd=ROOT)
 
 
 def test_every_module_imports_far_from_the_checkout(installed, tmp_path):

@@ -17,10 +17,11 @@ from pertcore.cli.arguments import AttackArguments
 from pertcore.cli.console import SampleProgress, say, show_facts, warn
 from pertcore.cli.doubts import doubts
 from pertcore.cli.flags import as_flags
-from pertcore.cli.pages import attack_page, endings, figures
 from pertcore.cli.problem import Problem, pose
 from pertcore.data import Inputs
 from pertcore.errors import InputError
+from pertcore.evaluation.page import page_of
+from pertcore.evaluation.page_parts import endings
 from pertcore.evaluation.pictures import Example, example_at
 from pertcore.evaluation.records import (
     fingerprint,
@@ -29,7 +30,7 @@ from pertcore.evaluation.records import (
     result_columns,
     versions,
 )
-from pertcore.evaluation.report import write_report
+from pertcore.evaluation.report import shown, write_report
 from pertcore.evaluation.runs.folder import RunFolder, in_blocks, open_run
 from pertcore.evaluation.runs.parts import Block
 from pertcore.evaluation.runs.state import decoded, encoded
@@ -141,7 +142,7 @@ def _conclude(
     done = len(everybody.success)
     left = problem.left_out[:done] if problem.left_out is not None else np.zeros(done, dtype=bool)
     result = selected(everybody, ~left)
-    told = figures(result)
+    told = {name: shown(value) for name, value in result.summary().items()}
     if left.any():
         told["left out"] = f"{int(left.sum())}  Their label is the target already."
     resumed = () if kept is None else kept.warnings
@@ -155,12 +156,8 @@ def _conclude(
     kept.join(finished.starts)
     facts = _facts(arguments, problem, result, done, notes, seconds, kept.same)
     _write_examples(kept.path / "examples.npz", finished.examples)
-    page = attack_page(
-        _title(arguments), arguments.command(), told, result, notes, finished.examples,
-        arguments.box(), facts,
-    )  # fmt: skip
-    write_report(kept.path / "report.html", page)
     kept.finish(facts)
+    write_report(kept.path / "report.html", page_of(kept.path))
     say(f"written to {kept.path}: x_adv.npy, results.parquet, run.json, report.html")
 
 

@@ -227,6 +227,33 @@ def attack(
     run(AttackArguments(**given))
 
 
+@app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="FOLDER_A", help="--out of a run.")],
+    b: Annotated[Path, typer.Argument(metavar="FOLDER_B", help="--out of another.")],
+    level: Annotated[float, typer.Option(help="Of the confidence intervals.")] = 0.95,
+    resamples: Annotated[int, typer.Option(help="Of the bootstrap.")] = 10_000,
+    seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
+) -> None:
+    """Two runs on the same samples: accuracies or losses, their difference and its interval."""
+    from pertcore.cli.console import show_table, warn
+    from pertcore.evaluation.compare import compare as compared
+
+    found = compared(a, b, level=level, resamples=resamples, rng=seed)
+    show_table(f"a: {a}, b: {b}, {found.samples} samples", *found.table())
+    warn(found.warnings)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="--out of a run.")],
+) -> None:
+    """Draw report.html of a run anew, from the files of its folder alone."""
+    from pertcore.cli.report import run
+
+    run(folder)
+
+
 def execute(arguments: Sequence[str]) -> int:
     """Run one command; returns its exit code, InputError for wrong use of the command line."""
     # ClickException itself is private in recent releases of typer

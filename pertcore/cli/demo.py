@@ -14,17 +14,24 @@ from rich.console import Console
 import pertcore
 from pertcore.cli.console import say, show_table, warn
 from pertcore.cli.flags import as_flags
-from pertcore.cli.pages import NOTE, picture
 from pertcore.demo import AUTOENCODER, CLASSIFIER, DATA, digits
 from pertcore.errors import PertcoreWarning
-from pertcore.evaluation.pictures import Picture, delta_uri, example_at, value_uri
+from pertcore.evaluation.charts import Chart, Series
+from pertcore.evaluation.pictures import (
+    PICTURED,
+    Picture,
+    delta_uri,
+    example_at,
+    picture,
+    value_uri,
+)
 from pertcore.evaluation.records import fingerprint, machine, ready_folder, versions
-from pertcore.evaluation.report import Chart, Gallery, Report, Table, shown, write_report
+from pertcore.evaluation.report import Gallery, Report, Table, shown, write_report
 from pertcore.oracle import Array, Oracle
 from pertcore.result import AttackResult
 
 EPS = (0.05, 0.1, 0.15, 0.2)
-PICTURED = 0.15
+SHOWN_EPS = 0.15
 BUDGETED: dict[str, dict[str, Any]] = {
     "random": {},
     "fgsm": {},
@@ -77,18 +84,19 @@ def run(out: str, seed: int) -> None:
     notes = [as_flags(str(w.message)) for w in caught if issubclass(w.category, PertcoreWarning)]
     tables = [_ratios(fooled), _norms(smallest), _errors(restored)]
     for table in tables:
-        show_table(table.title, table.header, table.rows)
+        show_table(table.title, table.header, [[str(cell) for cell in row] for row in table.rows])
     warn(notes)
     page = Report(
-        "pertcore on handwritten digits",
-        f"{len(x)} held-out images of 8 x 8 pixels. Every figure is recomputed from the perturbed "
-        "images on the model itself; every perturbation lies inside the budget and inside [0, 1].",
-        f"pertcore demo --out {folder} --seed {seed}",
-        tables,
-        [_curves(fooled)],
-        [_digits(fooled["alg1", PICTURED], x), _restorations(restored, x)],
-        list(dict.fromkeys(notes)),
-        _facts(time.perf_counter() - started),
+        title="pertcore on handwritten digits",
+        lead=f"{len(x)} held-out images of 8 x 8 pixels. Every figure is recomputed from the "
+        "perturbed images on the model itself; every perturbation lies inside the budget and "
+        "inside [0, 1].",
+        command=f"pertcore demo --out {folder} --seed {seed}",
+        charts=[_curves(fooled)],
+        tables=tables,
+        galleries=[_digits(fooled["alg1", SHOWN_EPS], x), _restorations(restored, x)],
+        warnings=list(dict.fromkeys(notes)),
+        facts=_facts(time.perf_counter() - started),
     )
     write_report(folder / "report.html", page)
     say(f"{time.perf_counter() - started:.1f} s; pictures in {folder / 'report.html'}")
@@ -163,7 +171,7 @@ def _errors(restored: dict[tuple[str, float], Restored]) -> Table:
 
 def _curves(fooled: dict[tuple[str, float], AttackResult]) -> Chart:
     lines = [
-        (_label(name), [(0.0, 0.0), *((eps, fooled[name, eps].fooling_ratio) for eps in EPS)])
+        Series(_label(name), [(0, 0), *((eps, fooled[name, eps].fooling_ratio) for eps in EPS)])
         for name in BUDGETED
     ]
     return Chart("Fooling ratio over eps", "eps (linf)", lines)
@@ -177,11 +185,11 @@ def _label(name: str) -> str:
 def _digits(result: AttackResult, x: Array) -> Gallery:
     places = np.flatnonzero(result.success)[:SHOWN]
     pictures = [picture(example_at(x, result, int(place)), BOUNDS) for place in places]
-    return Gallery(f"Fooled by {_label('alg1')} at eps {PICTURED:g}", pictures, NOTE)
+    return Gallery(f"Fooled by {_label('alg1')} at eps {SHOWN_EPS:g}", pictures, PICTURED, True)
 
 
 def _restorations(restored: dict[tuple[str, float], Restored], x: Array) -> Gallery:
-    chance, found = restored["random", PICTURED], restored["alg1", PICTURED]
+    chance, found = restored["random", SHOWN_EPS], restored["alg1", SHOWN_EPS]
     change = np.sum((found.after - found.clean).reshape(len(x), -1) ** 2, axis=1)
     worst: Sequence[int] = np.argsort(-change, kind="stable")[:SHOWN].tolist()
     pictures = []
@@ -196,7 +204,7 @@ def _restorations(restored: dict[tuple[str, float], Restored], x: Array) -> Gall
         )
         pictures.append(Picture(f"Sample {i}", images, False))
     return Gallery(
-        f"Autoencoder at eps {PICTURED:g}: where its output moves most",
+        f"Autoencoder at eps {SHOWN_EPS:g}: where its output moves most",
         pictures,
         "Random signs of the same size change the output far less.",
     )

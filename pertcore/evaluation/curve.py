@@ -1,4 +1,4 @@
-"""How many samples stand at each of many budgets, from one run: `curve`."""
+"""What a model withstands at each of many budgets, from one run: `curve`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy.stats import norm as gauss
 
 from pertcore.attacks.feasibility import linear_estimate
 from pertcore.attacks.options import whole
@@ -18,7 +17,11 @@ from pertcore.attacks.run import DETERMINISTIC_CHUNK, Progress, attack
 from pertcore.chunked import chunked
 from pertcore.constraints import parse_number
 from pertcore.errors import InputError
+from pertcore.evaluation.intervals import wilson
+from pertcore.evaluation.page_parts import budgets, curve_chart, figure
+from pertcore.evaluation.regression_curve import RegressionCurve, driven
 from pertcore.evaluation.search import Bracket, search
+from pertcore.notebook import html_table
 from pertcore.oracle import Array, Calls, Oracle
 from pertcore.result import AttackResult
 
@@ -65,13 +68,18 @@ class Curve:
     def band(self, level: float = 0.95) -> tuple[Array, Array]:
         """Lower and upper ends (m,) of the confidence interval of the robust accuracy: what
         another sample of this size could have shown (Wilson 1927)."""
-        if not 0 < level < 1:
-            raise InputError(f"level={level!r}: between 0 and 1, such as 0.95")
-        n, share = len(self.norms), self.robust_accuracy
-        z = float(gauss.ppf(0.5 + level / 2))
-        middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-        half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
-        return np.clip(middle - half, 0, share), np.clip(middle + half, share, 1)
+        return wilson(self.robust_accuracy, len(self.norms), level)
+
+    def plot(self) -> Any:
+        """A matplotlib figure of the robust accuracy over eps with its 95 % band. Raises
+        BackendError where matplotlib is missing."""
+        norm = f"l{self.settings.get('norm')}"
+        return figure(curve_chart(self.norms, self.attackable, norm, at=self.eps))
+
+    def _repr_html_(self) -> str:
+        table = budgets(self.eps, self.robust_accuracy, *self.band(), self.fooling_ratio)
+        rows = [[str(cell) for cell in row] for row in table.rows]
+        return html_table(table.header, rows, self.warnings)
 
     def __str__(self) -> str:
         low, high = self.band()
@@ -96,7 +104,7 @@ def curve(
     rng: int = 0,
     callback: Callable[[Progress], None] | None = None,
     **settings: Any,
-) -> Curve:
+) -> Curve | RegressionCurve:
     """Robust accuracy of a classifier over many budgets, for the price of a few attacks.
 
     eps: the budgets, numbers or text such as "8/255", in the units of x. attack: any of
@@ -105,21 +113,33 @@ def curve(
     once counts at every larger budget, so that the curve never rises. x, y, norm, rng, callback
     and further settings as `pertcore.attack` takes them.
 
-    Raises InputError for a wrong call before any model run, and for a regression.
+    Of a regression, the losses and output PSNRs over the budgets: an attack at each, that keeps
+    the point of the budget before where it finds none worse.
+
+    Raises InputError for a wrong call before any model run.
     """
     row = attack if isinstance(attack, Attack) else find(attack)
-    budgets = _budgets(eps)
-    seed = whole("rng", rng, 0)
+    budgets, seed = _budgets(eps), whole("rng", rng, 0)
     common = {"norm": norm, **settings}
     given = checked_once(row, oracle, x, y, budgets, common)
-    deterministic = bool(common.pop("deterministic", False))
+    run = fooled if given.goal.task == "classification" else _driven
+    return run(oracle, given, row, budgets, seed, callback, common)
+
+
+def fooled(
+    oracle: Oracle, given: Given, row: Attack, budgets: Array, seed: int, callback: Any,
+    common: dict[str, Any],
+) -> Curve:  # fmt: skip
+    """The curve of a classifier; `given` holds the checked arguments, `common` as they came."""
+    own = dict(common)
+    deterministic = bool(own.pop("deterministic", False))
     model = settled(oracle, deterministic)
     started, before = time.perf_counter(), model.calls.copy()
     largest = None if row.minimum_norm else float(budgets[-1])
     if row.minimum_norm or largest == 0:
-        found = _once(model, given, row, largest, seed, callback, common)
+        found = _once(model, given, row, largest, seed, callback, own)
     else:
-        found = _searched(model, given, row, budgets[budgets > 0], seed, callback, common)
+        found = _searched(model, given, row, budgets[budgets > 0], seed, callback, own)
     grid = np.concatenate([[0.0], budgets[budgets > 0]])
     return Curve(
         eps=budgets, norms=np.where(found.attackable, found.norms, 0.0),
@@ -127,11 +147,34 @@ def curve(
         x_adv=given.restore(found.points), attackable=found.attackable,
         calls=model.calls - before, seconds=time.perf_counter() - started, rounds=found.rounds,
         warnings=tuple(dict.fromkeys([*given.warnings, *found.warnings])),
-        settings={
-            "attack": row.name, "seed": seed, "eps": budgets.tolist(),
-            "deterministic": deterministic, **common,
-        },
+        settings=_settings(row, budgets, seed, deterministic, own),
     )  # fmt: skip
+
+
+def _driven(
+    oracle: Oracle, given: Given, row: Attack, budgets: Array, seed: int, callback: Any,
+    common: dict[str, Any],
+) -> RegressionCurve:  # fmt: skip
+    """The curve of a regression."""
+    own = dict(common)
+    deterministic = bool(own.pop("deterministic", False))
+    model = settled(oracle, deterministic)
+    started, before = time.perf_counter(), model.calls.copy()
+    found = driven(given, budgets, _attempt(model, given, row, seed, callback, own))
+    return RegressionCurve(
+        eps=budgets, **found.figures, metrics=found.metrics, carried=found.carried,
+        x_adv=given.restore(found.points), calls=model.calls - before,
+        seconds=time.perf_counter() - started,
+        warnings=tuple(dict.fromkeys([*given.warnings, *found.warnings])),
+        settings=_settings(row, budgets, seed, deterministic, own),
+    )  # fmt: skip
+
+
+def _settings(
+    row: Attack, budgets: Array, seed: int, deterministic: bool, own: dict[str, Any]
+) -> dict[str, Any]:
+    told = {"attack": row.name, "seed": seed, "eps": budgets.tolist()}
+    return {**told, "deterministic": deterministic, **own}
 
 
 def settled(oracle: Oracle, deterministic: bool) -> Oracle:
@@ -162,13 +205,10 @@ def checked_once(
     own["targeted"] = bool(own["targeted"])
     known = {*names, "decision", "peak", "batch_size", "deterministic"}
     options = row.checked({k: v for k, v in common.items() if k not in known})
-    given = prepare(
+    return prepare(
         row, oracle, x, y, eps=float(budgets[-1]), decision=common.get("decision", 0.0),
         peak=common.get("peak", 1.0), loss=common.get("loss"), options=options, **own,
     )  # fmt: skip
-    if given.goal.task != "classification":
-        raise InputError("a curve counts fooled samples, and this is a regression")
-    return given
 
 
 def _attempt(

@@ -41,11 +41,38 @@ def example_at(batch_x: Array, result: AttackResult, place: int, start: int = 0)
 
 @dataclass(frozen=True)
 class Picture:
-    """One row of the gallery: data URIs of three or more images, each with a caption."""
+    """One row of the gallery: data URIs of three or more images, each with a caption; group: what
+    a reader may filter by, the class before."""
 
     title: str
     images: tuple[tuple[str, str], ...]
     fooled: bool
+    group: str = ""
+
+
+PICTURED = (
+    "Left to right: clean, perturbation (grey is zero; scaled to the full range, the value shown "
+    "as white below it), adversarial."
+)
+
+
+def picture(example: Example, box: tuple[float, float] | None) -> Picture:
+    """Clean, perturbation and adversarial example with the predictions.
+
+    box: the values shown as black and white; None: the smallest and largest of both.
+    """
+    x, x_adv = example.x, example.x_adv
+    lo, hi = box or (float(min(x.min(), x_adv.min())), float(max(x.max(), x_adv.max())))
+    delta, peak = delta_uri(example.delta)
+    classed = example.before >= 0
+    told = f"{example.before} to {example.after}" if example.fooled else f"{example.before} kept"
+    images = (
+        (value_uri(x, lo, hi), f"clean: {example.before}" if classed else "clean"),
+        (delta, f"perturbation, white = {peak:.3g}"),
+        (value_uri(x_adv, lo, hi), f"seen as: {example.after}" if classed else "perturbed"),
+    )
+    title = f"Sample {example.index}" + (f": {told}" if classed else "")
+    return Picture(title, images, example.fooled, str(example.before) if classed else "")
 
 
 def is_image(shape: tuple[int, ...]) -> bool:

@@ -1,7 +1,9 @@
-"""One self-contained HTML page about a run: tables, warnings, pictures, the command."""
+"""One self-contained HTML page about a run: figures, charts, tables, pictures, the command."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,12 +11,32 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from pertcore.evaluation.pictures import Picture
+import numpy as np
+
+from pertcore.evaluation.charts import MARKS, Chart, Histogram, drawn
+from pertcore.evaluation.pictures import Picture, value_uri
 from pertcore.evaluation.records import write_text
 
-TEMPLATE = "report.html.jinja"
-LEFT, RIGHT, TOP, BOTTOM = 48.0, 24.0, 12.0, 36.0
-WIDTH, HEIGHT = 560.0, 260.0
+TEMPLATE, STYLE, SCRIPT = "report.html.jinja", "report.css", "report.js"
+
+
+@dataclass(frozen=True)
+class Card:
+    """One figure at the head of the page: its name, the figure, and a line on it."""
+
+    name: str
+    value: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Share:
+    """A cell with a share in [0, 1] drawn as a bar beside it; none for NaN."""
+
+    value: float
+
+    def __str__(self) -> str:
+        return percent(self.value)
 
 
 @dataclass(frozen=True)
@@ -23,83 +45,77 @@ class Table:
 
     title: str
     header: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[Sequence[str | Share]]
     note: str = ""
     left: Sequence[int] = (0,)
 
 
 @dataclass(frozen=True)
-class Chart:
-    """Lines over a common x axis, y in [0, 1]: (name, points) each."""
-
-    title: str
-    x_label: str
-    lines: Sequence[tuple[str, Sequence[tuple[float, float]]]]
-
-
-@dataclass(frozen=True)
 class Gallery:
-    """A titled set of pictures."""
+    """A titled set of pictures; filters: whether the page offers to show some of them alone."""
 
     title: str
     pictures: Sequence[Picture]
     note: str = ""
+    filters: bool = False
+
+    def groups(self) -> list[str]:
+        """The groups of its pictures, each once, numbers in their order."""
+        found = {picture.group for picture in self.pictures} - {""}
+        return sorted(found, key=lambda group: (len(group), group))
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a page shows, in order: tables and charts, warnings, galleries, the command, facts."""
+    """What a page shows, in order: warnings, cards, charts, tables, galleries, the command, and at
+    its end the details and facts."""
 
     title: str
     lead: str
     command: str
+    cards: Sequence[Card] = ()
+    charts: Sequence[Chart | Histogram] = ()
     tables: Sequence[Table] = ()
-    charts: Sequence[Chart] = ()
     galleries: Sequence[Gallery] = ()
     warnings: Sequence[str] = ()
+    details: Sequence[Table] = ()
     facts: dict[str, Any] = field(default_factory=dict)
 
 
 def write_report(path: Path, report: Report) -> None:
-    """Write the page; it needs no network, no script and no other file."""
+    """Write the page; it needs no network and no other file."""
     write_text(path, render(report))
 
 
 def render(report: Report) -> str:
-    """The page as text; every value is escaped."""
+    """The page as text; every value is escaped.
+
+    The page forbids itself, by its content security policy, the network and every script but its
+    own, which is named by its hash.
+    """
     from jinja2 import Environment, StrictUndefined
 
-    source = resources.files("pertcore.evaluation").joinpath(TEMPLATE).read_text("utf-8")
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    drawn = [plotted(chart) for chart in report.charts]
-    return environment.from_string(source).render(report=report, charts=drawn)
+    style, script = _source(STYLE), _source(SCRIPT)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.from_string(_source(TEMPLATE)).render(
+        report=report, charts=[drawn(chart) for chart in report.charts], colours=len(MARKS),
+        style=style, script=script, digest=digest, icon=_icon(),
+        is_share=lambda cell: isinstance(cell, Share) and math.isfinite(cell.value),
+    )  # fmt: skip
 
 
-def plotted(chart: Chart) -> dict[str, Any]:
-    """Coordinates of a chart's axes, ticks and lines in the units of its drawing."""
-    xs = [x for _, points in chart.lines for x, _ in points]
-    top = max(xs, default=1.0) or 1.0
-    across, down = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
-
-    def place(x: float, y: float) -> tuple[float, float]:
-        return round(LEFT + across * x / top, 1), round(TOP + down * (1 - y), 1)
-
-    return {
-        "title": chart.title,
-        "x_label": chart.x_label,
-        "size": (WIDTH, HEIGHT),
-        "axis": (place(0, 0), place(0, 1), place(top, 0)),
-        "x_ticks": [(place(x, 0), f"{x:g}") for x in sorted(set(xs))],
-        "y_ticks": [(place(0, y / 4), f"{25 * y} %") for y in range(5)],
-        "lines": [_line(name, points, place) for name, points in chart.lines],
-    }
+def _source(name: str) -> str:
+    return resources.files("pertcore.evaluation").joinpath(name).read_text("utf-8")
 
 
-def _line(name: str, points: Sequence[tuple[float, float]], place: Any) -> dict[str, Any]:
-    spots = [place(x, y) for x, y in points if math.isfinite(y)]
-    return {"name": name, "spots": spots, "path": " ".join(f"{x},{y}" for x, y in spots)}
+def _icon() -> str:
+    """A grey square with one pixel perturbed: without an icon, a browser asks the server."""
+    pixels = np.full((4, 4), 0.35)
+    pixels[1, 2] = 1.0
+    return value_uri(pixels, 0, 1)
 
 
 def shown(value: Any) -> str:
@@ -107,3 +123,8 @@ def shown(value: Any) -> str:
     if isinstance(value, float):
         return "-" if math.isnan(value) else f"{value:.4g}"
     return str(value)
+
+
+def percent(value: float) -> str:
+    """A share in per cent with one decimal, a dash for NaN."""
+    return "-" if math.isnan(value) else f"{100 * value:.1f} %"

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from pertcore.attacks.feasibility import LinearEstimate, diameter, linear_estimate
-from pertcore.attacks.options import number
+from pertcore.attacks.options import number, whole
 from pertcore.attacks.prepare import Given
 from pertcore.attacks.registry import Attack, find
+from pertcore.attacks.run import Progress
 from pertcore.errors import InputError
-from pertcore.evaluation.curve import Curve, checked_once, curve, settled
+from pertcore.evaluation.curve import checked_once, fooled, settled
+from pertcore.evaluation.page_parts import curve_chart, figure
+from pertcore.notebook import html_table
 from pertcore.oracle import Array, Calls, Oracle
 
 # Budgets that are searched begin at this share of the smallest linear estimate, and end, where no
@@ -72,15 +76,27 @@ class Robustness:
             return np.full(len(shares), np.nan)
         return held[np.maximum(np.ceil(shares * len(held) - 1e-9).astype(int) - 1, 0)]
 
-    def __str__(self) -> str:
+    def plot(self) -> Any:
+        """A matplotlib figure of the robust accuracy over eps, from the smallest norms, beside what
+        the linear model admits. Raises BackendError where matplotlib is missing."""
+        norm = f"l{self.settings.get('norm')}"
+        return figure(curve_chart(self.norms, self.attackable, norm, linear=self.linear))
+
+    def _repr_html_(self) -> str:
+        return html_table((), self._told(), self.warnings)
+
+    def _told(self) -> list[tuple[str, str]]:
+        """Figures by name, as a table shows them."""
         unfound = int(np.count_nonzero(self.attackable & ~np.isfinite(self.norms)))
         rows = {
             "samples": len(self.norms), "right at x": int(self.attackable.sum()),
             "not fooled": unfound, "rho1": self.rho1, "rho2": self.rho2, "eps99": self.eps99,
             **{f"{level:.0%} fooled at": eps for level, eps in zip(SHOWN, self.quantiles())},
         }  # fmt: skip
-        lines = [f"{k:<16} {v:.5g}" if isinstance(v, float) else f"{k:<16} {v}"
-                 for k, v in rows.items()]  # fmt: skip
+        return [(k, f"{v:.5g}" if isinstance(v, float) else str(v)) for k, v in rows.items()]
+
+    def __str__(self) -> str:
+        lines = [f"{name:<16} {value}" for name, value in self._told()]
         return "\n".join(lines + [f"warning: {text}" for text in self.warnings])
 
 
@@ -94,6 +110,7 @@ def robustness(
     tolerance: float = 0.05,
     largest: float | str | None = None,
     rng: int = 0,
+    callback: Callable[[Progress], None] | None = None,
     **settings: Any,
 ) -> Robustness:
     """rho1, rho2, eps99 and quantiles of the smallest perturbations of a classifier's samples.
@@ -101,7 +118,7 @@ def robustness(
     A minimum-norm attack, such as the paper's DeepFool, runs once. For any other the smallest
     budget of each sample is searched up to a factor of 1 + `tolerance`, from a quarter of the
     smallest linear estimate to `largest` (None: the diameter of the bounds, else 64 times the
-    largest estimate). x, y, norm, rng and further settings as `pertcore.curve` takes them.
+    largest estimate). x, y, norm, rng, callback and further settings are those of `pertcore.curve`.
 
     Raises InputError for a wrong call before any model run, and for a regression.
     """
@@ -109,13 +126,15 @@ def robustness(
     ratio = 1 + number("tolerance", tolerance, above=1e-4, most=1.0)
     top = None if largest is None else number("largest", largest, above=1e-300)
     common = {"norm": norm, **settings}
-    given = checked_once(row, oracle, x, y, np.zeros(1), common)
+    seed, given = whole("rng", rng, 0), checked_once(row, oracle, x, y, np.zeros(1), common)
+    if given.goal.task != "classification":
+        raise InputError("robustness is the smallest budget that fools, and this is a regression")
     deterministic = bool(common.pop("deterministic", False))
     model = settled(oracle, deterministic)
     started, before = time.perf_counter(), model.calls.copy()
     estimate = linear_estimate(model, given, settings.get("batch_size"))
     budgets = np.zeros(1) if row.minimum_norm else _grid(estimate, given, ratio, top)
-    found: Curve = curve(model, x, y, eps=budgets, attack=row, rng=rng, **common)
+    found = fooled(model, given, row, budgets, seed, callback, common)
     return Robustness(
         norms=found.norms, linear=np.where(found.attackable, estimate.eps, 0.0),
         sizes=estimate.size, attackable=found.attackable,

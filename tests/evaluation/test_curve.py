@@ -172,7 +172,6 @@ def test_it_prints_as_a_table():
         ({"eps": [0.1, -1]}, "eps=-1"),
         ({"eps": [0.1, math.nan]}, "eps=nan"),
         ({"eps": [0.1], "first_index": 3}, "first_index"),
-        ({"eps": [0.1], "task": "regression"}, "regression"),
         ({"eps": [0.1], "stepz": 3}, "stepz"),
         ({"eps": [0.1], "rng": -1}, "rng"),
     ],

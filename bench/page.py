@@ -1,0 +1,170 @@
+"""docs/benchmarks.md from the files in bench/results: `python -m bench.page`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "bench" / "results"
+PAGE = ROOT / "docs" / "benchmarks.md"
+
+HEAD = """# Benchmarks
+
+<!-- written by `python -m bench.page` from bench/results -->
+
+Every figure here is in a file under `bench/results/`, with the machine, the versions and the date
+of the measurement. The command in the last column does it again, from a checkout; `make bench` runs
+most of them. Times are of two-core virtual machines that had other work: read ratios to one digit.
+Models and data that are not bundled are looked for in the folder `PERTCORE_DATA`; without it the
+commands use the bundled digits or say what is missing.
+
+"""
+# file -> what it holds, the page that discusses it, the command that writes it.
+MEASURED = {
+    "strength": ("attacks at equal settings", "below", "python -m bench.strength"),
+    "attacks": ("what the core adds to the model's own runs", "below", "python -m bench.attacks"),
+    "kernels": ("kernels against the speed of copying", "below", "python -m bench.kernels"),
+    "onnx": ("value and gradient against a forward pass", "onnx.md", "python -m bench.onnx"),
+    "torch_adapter": ("the PyTorch adapter", "pytorch.md", "python -m bench.torch_adapter"),
+    "jacobian": ("Jacobians of a million inputs", "regression.md", "python -m bench.jacobian"),
+    "certificates": ("certificates at p = inf", "regression.md", "python -m bench.certificates"),
+    "regression_quality": (
+        "attacks on regressions", "regression.md", "python -m bench.regression quality"
+    ),
+    "detector": ("attacks on detectors", "detectors.md", "python -m bench.detector"),
+    "table3": ("the paper's measures of robustness", "below", "python -m bench.paper.table3"),
+    "peers": ("beside other libraries", "peers.md", "python -m bench.peers"),
+}  # fmt: skip
+SHOWN = ("random", "fgsm", "alg1", "bim", "pgd", "deepfool", "minnorm", "pixel")
+
+
+def stored(name: str) -> Any:
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "".join("| " + " | ".join(map(str, line)) + " |\n" for line in lines)
+
+
+def overview() -> str:
+    """A row a file: what, when, on what processor, where it is discussed, how to repeat it."""
+    rows = []
+    for name, (what, where, command) in MEASURED.items():
+        machine = stored(name)["machine"]
+        place = f"[{where}]({where})" if where.endswith(".md") else where
+        rows.append((what, f"`{name}.json`", machine["time"][:10], place, f"`{command}`"))
+    return table(("what", "file", "measured", "discussed", "again"), rows)
+
+
+def strength() -> str:
+    """The attacks on the models of bench.strength: fooling ratio, and passes a sample."""
+    models = {k: v for k, v in stored("strength").items() if k != "machine"}
+    found = {
+        (
+            model,
+            row["attack"],
+        ): f"{row['fooling ratio']:.1%} ({row['forward'] + row['backward']:.0f})"
+        for model, part in models.items()
+        for row in part["attacks"]
+    }
+    titles = [
+        f"{model.removesuffix('.onnx')}, eps = {part['eps']:.3g}, {part['samples']} images"
+        for model, part in models.items()
+    ]
+    rows = [(f"`{name}`", *(found[model, name] for model in models)) for name in SHOWN]
+    return table(("attack", *titles), rows)
+
+
+def overhead() -> str:
+    """Time of Algorithm 1 over that of its bare model runs, where nobody leaves the batch."""
+    rows = [
+        (
+            row["model"].removesuffix(".onnx"),
+            row["samples"],
+            row["threads"],
+            f"{row['ratio, nobody leaves, everything included']:.2f}",
+            f"{row['ratio, eps=0.1, everything included']:.2f}",
+        )
+        for row in stored("attacks")["rows"]
+    ]
+    columns = ("model", "images", "threads", "nobody fooled", "eps = 0.1, fooled images leave")
+    return table(columns, rows)
+
+
+def kernels() -> str:
+    """The median over sizes of each kernel's share of copy bandwidth, and NumPy's time over its."""
+    rows: dict[str, list[Any]] = {}
+    for row in stored("kernels")["rows"]:
+        rows.setdefault(row["kernel"], []).append(row)
+    largest = [parts[-1] for parts in rows.values()]
+    return table(
+        ("kernel", "rows x entries", "share of copy bandwidth", "NumPy takes"),
+        [
+            (
+                f"`{row['kernel']}`",
+                f"{row['n']} x {row['d']}",
+                f"{row['fraction_of_copy_bandwidth']:.2f}",
+                f"{row['numpy_ratio']:.0f} times as long",
+            )
+            for row in largest
+        ],
+    )
+
+
+def robustness() -> str:
+    """Table III: printed beside measured."""
+    whole = stored("table3")
+    names = list(next(iter(whole["printed"].values())))
+    return table(
+        ("network", *(f"{name}, printed / here" for name in names)),
+        [
+            (
+                cell,
+                *(
+                    f"{whole['printed'][cell.partition(',')[0]][n]:.3g} / {found[n]:.3g}"
+                    for n in names
+                ),
+            )
+            for cell, found in whole["measured"].items()
+        ],
+    )
+
+
+SECTIONS = (
+    (
+        "Attacks at their defaults",
+        "p = inf, default steps (`alg1` and `bim` 10, `pgd` 40). Share of the correctly classified "
+        "images\nthat is fooled, in brackets the forward and backward passes an image.",
+        strength,
+    ),
+    (
+        "What the core adds",
+        "Time of Algorithm 1 with ten steps over that of its model runs alone, by the wall. Below "
+        "1: fooled\nimages left the batch.",
+        overhead,
+    ),
+    (
+        "Kernels",
+        "At the largest size measured, one thread, beside the bandwidth of copying as many bytes.",
+        kernels,
+    ),
+    (
+        "The paper's measures of robustness",
+        "Table III of Balda, Behboodi and Mathar, on networks trained anew by `bench/paper`, all "
+        "test images\nof MNIST, p = inf.",
+        robustness,
+    ),
+)
+
+
+def page() -> str:
+    parts = [f"\n## {title}\n\n{text}\n\n{rows()}" for title, text, rows in SECTIONS]
+    return HEAD + overview() + "".join(parts)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
