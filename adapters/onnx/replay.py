@@ -70,7 +70,9 @@ def _first_line(error: Exception) -> str:
 
 
 def _shape(name: str, dims: Sequence[Any]) -> tuple[int, ...]:
-    shape = tuple(d if isinstance(d, int) else 1 if place == 0 else -1 for place, d in enumerate(dims))
+    shape = tuple(
+        d if isinstance(d, int) else 1 if place == 0 else -1 for place, d in enumerate(dims)
+    )
     if any(size < 1 for size in shape):
         raise CapabilityError(
             f"input {name!r} has the shape {list(dims)}: only the batch, which comes first, may "

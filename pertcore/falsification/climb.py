@@ -147,9 +147,7 @@ def _direction(field: Field, slope: Array, flat: Array) -> Array:
     return half * np.where(flat[:, None], np.sign(scaled), ball)
 
 
-def _smooth(
-    field: Field, x: Array, slope: Array, summed: Array, rng: np.random.Generator
-) -> None:
+def _smooth(field: Field, x: Array, slope: Array, summed: Array, rng: np.random.Generator) -> None:
     """Fills slopes that are zero with differences over random directions, for some points a step,
     in turn drawn by `rng`."""
     blind = np.flatnonzero(~slope.any(axis=1) & (field.width > 0).any(axis=1))

@@ -201,9 +201,7 @@ class Search:
                     kind, [0, 0, 0, 0.1, 0.01, 0.001]
                 )
                 share = np.choose(kind, [0.0, 1.0, self._rng.random(len(x)), 0.0, 0.0, 0.0])
-                x[rows, columns] = np.where(
-                    kind < 3, field.lo[rows, columns] + share * width, near
-                )
+                x[rows, columns] = np.where(kind < 3, field.lo[rows, columns] + share * width, near)
                 inside = field.inside(x)
                 slacks, _, _ = field.slacks(inside)
                 scores = field.margins.least(slacks / field.scale)

@@ -153,7 +153,9 @@ def _product(moving: Linear, terms: Sequence[Linear]) -> Linear:
 def _scaled(term: Linear | Program, factor: Fraction) -> Linear | Program:
     if isinstance(term, Program):
         return Program((factor, *term.code, ("*", 2)), False)
-    return Linear({v: c * factor for v, c in term.coefficients.items()}, term.constant * factor, False)
+    return Linear(
+        {v: c * factor for v, c in term.coefficients.items()}, term.constant * factor, False
+    )
 
 
 def _code(term: Linear | Program) -> list[Any]:

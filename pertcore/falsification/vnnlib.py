@@ -126,7 +126,9 @@ class _Reader:
                 raise self.text.error(place, f"assert takes one condition, got {len(rest)}")
             self.asserted.append(self._condition(rest[0], place))
         elif head in ("and", "or"):
-            self._add(self._node(head == "and", [self._condition(r, place) for r in rest], place), place)
+            self._add(
+                self._node(head == "and", [self._condition(r, place) for r in rest], place), place
+            )
         elif head in RELATIONS:
             self._add(self._relation(head, rest, place), place)
         elif head in ARITHMETIC:
