@@ -40,12 +40,22 @@ def histogram_figure(title: str, x_label: str, parts: Mapping[str, Array]) -> An
     BackendError where matplotlib is missing."""
     figure, axes = _subplots(title, x_label)
     finite = {name: values[np.isfinite(values)] for name, values in parts.items()}
-    bins = np.histogram_bin_edges(np.concatenate(list(finite.values())), BINS)
+    bins = _edges(np.concatenate(list(finite.values())))
     for name, values in finite.items():
         axes.hist(values, bins, alpha=0.75, label=f"{name}: {len(values)}")
     axes.set_ylabel("samples")
     axes.legend()
     return figure
+
+
+def _edges(values: Array) -> Array:
+    """Edges of bins of equal width, with 0 among them where it lies inside: what is fooled stands
+    left of it."""
+    edges = np.histogram_bin_edges(values, BINS)
+    if edges[0] >= 0 or edges[-1] <= 0:
+        return edges
+    width = (edges[-1] - edges[0]) / BINS
+    return width * np.arange(np.floor(edges[0] / width), np.floor(edges[-1] / width) + 2)
 
 
 def _subplots(title: str, x_label: str) -> tuple[Any, Any]:

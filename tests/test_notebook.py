@@ -58,6 +58,13 @@ def test_histograms_count_all():
     assert heights == np.count_nonzero(r.attackable & np.isfinite(r.margin))
 
 
+def test_the_fooled_stand_left_of_zero():
+    axes = made("fixed").plot().axes[0]
+    fooled, kept = axes.containers
+    assert sum(bar.get_height() for bar in fooled if bar.get_x() > -1e-9) == 0
+    assert sum(bar.get_height() for bar in kept if bar.get_x() < -1e-9) == 0
+
+
 def test_nothing_to_count_is_drawn():
     histogram_figure("t", "x", {"fooled": np.zeros(0), "kept": np.array([np.nan, np.inf])})
 

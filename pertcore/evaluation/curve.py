@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pertcore.attacks.feasibility import linear_estimate
+from pertcore.attacks.feasibility import LinearEstimate, linear_estimate
 from pertcore.attacks.options import whole
 from pertcore.attacks.prepare import Given, prepare
 from pertcore.attacks.registry import Attack, find
@@ -122,64 +122,93 @@ def curve(
     budgets, seed = _budgets(eps), whole("rng", rng, 0)
     common = {"norm": norm, **settings}
     given = checked_once(row, oracle, x, y, budgets, common)
-    run = fooled if given.goal.task == "classification" else _driven
-    return run(oracle, given, row, budgets, seed, callback, common)
+    run = Run.begun(row, oracle, given, seed, callback, common)
+    if given.goal.task == "classification":
+        return fooled(run, budgets)
+    found = driven(given, budgets, run.attempt)
+    return RegressionCurve(
+        eps=budgets, **found.figures, metrics=found.metrics, carried=found.carried,
+        x_adv=given.restore(found.points), calls=run.calls, seconds=run.seconds,
+        warnings=run.said(found.warnings), settings=run.settings(budgets),
+    )  # fmt: skip
 
 
-def fooled(
-    oracle: Oracle, given: Given, row: Attack, budgets: Array, seed: int, callback: Any,
-    common: dict[str, Any],
-) -> Curve:  # fmt: skip
-    """The curve of a classifier; `given` holds the checked arguments, `common` as they came."""
-    own = dict(common)
-    deterministic = bool(own.pop("deterministic", False))
-    model = settled(oracle, deterministic)
-    started, before = time.perf_counter(), model.calls.copy()
-    largest = None if row.minimum_norm else float(budgets[-1])
-    if row.minimum_norm or largest == 0:
-        found = _once(model, given, row, largest, seed, callback, own)
+@dataclass(frozen=True)
+class Run:
+    """What the attacks of one call share; `own` are the settings of every one of them."""
+
+    row: Attack
+    model: Oracle
+    given: Given
+    seed: int
+    callback: Callable[[Progress], None] | None
+    own: dict[str, Any]
+    deterministic: bool
+    before: Calls
+    started: float
+
+    @classmethod
+    def begun(
+        cls, row: Attack, oracle: Oracle, given: Given, seed: int, callback: Any,
+        common: dict[str, Any],
+    ) -> Run:  # fmt: skip
+        """The clock starts; the model is made deterministic as `pertcore.attack` does, but once."""
+        own = dict(common)
+        deterministic = bool(own.pop("deterministic", False))
+        model = chunked(oracle, DETERMINISTIC_CHUNK) if deterministic else oracle
+        before = model.calls.copy()
+        return cls(
+            row, model, given, seed, callback, own, deterministic, before, time.perf_counter()
+        )
+
+    @property
+    def calls(self) -> Calls:
+        return self.model.calls - self.before
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self.started
+
+    def settings(self, budgets: Array) -> dict[str, Any]:
+        """The arguments that repeat the call."""
+        told = {"attack": self.row.name, "seed": self.seed, "eps": budgets.tolist()}
+        return {**told, "deterministic": self.deterministic, **self.own}
+
+    def said(self, warnings: Sequence[str]) -> tuple[str, ...]:
+        """Every warning once."""
+        return tuple(dict.fromkeys([*self.given.warnings, *warnings]))
+
+    def estimate(self) -> LinearEstimate:
+        """Theorem 1's budgets at x."""
+        return linear_estimate(self.model, self.given, self.own.get("batch_size"))
+
+    def attempt(self, rows: Array, eps: Any) -> AttackResult:
+        """The samples at `rows`, each attacked within its eps."""
+        own, given = dict(self.own), self.given
+        if own.get("mask") is not None and len(np.shape(own["mask"])) == given.x.ndim:
+            own["mask"] = np.broadcast_to(own["mask"], given.x.shape)[rows]
+        y = None if given.y is None else given.y[rows]
+        return attack(
+            self.model, given.x[rows], y, attack=self.row, eps=eps, rng=self.seed,
+            first_index=rows, callback=self.callback, **own,
+        )  # fmt: skip
+
+
+def fooled(run: Run, budgets: Array) -> Curve:
+    """The curve of a classifier over the ascending budgets (m,)."""
+    positive, largest = budgets[budgets > 0], None if run.row.minimum_norm else float(budgets[-1])
+    if run.row.minimum_norm or largest == 0:
+        found = _once(run, largest)
     else:
-        found = _searched(model, given, row, budgets[budgets > 0], seed, callback, own)
-    grid = np.concatenate([[0.0], budgets[budgets > 0]])
+        found = search(positive, run.given.x, run.estimate(), run.attempt)
+    grid = np.concatenate([[0.0], positive])
     return Curve(
         eps=budgets, norms=np.where(found.attackable, found.norms, 0.0),
         in_vain=np.where(found.attackable, grid[found.low + 1], 0.0),
-        x_adv=given.restore(found.points), attackable=found.attackable,
-        calls=model.calls - before, seconds=time.perf_counter() - started, rounds=found.rounds,
-        warnings=tuple(dict.fromkeys([*given.warnings, *found.warnings])),
-        settings=_settings(row, budgets, seed, deterministic, own),
+        x_adv=run.given.restore(found.points), attackable=found.attackable,
+        calls=run.calls, seconds=run.seconds, rounds=found.rounds,
+        warnings=run.said(found.warnings), settings=run.settings(budgets),
     )  # fmt: skip
-
-
-def _driven(
-    oracle: Oracle, given: Given, row: Attack, budgets: Array, seed: int, callback: Any,
-    common: dict[str, Any],
-) -> RegressionCurve:  # fmt: skip
-    """The curve of a regression."""
-    own = dict(common)
-    deterministic = bool(own.pop("deterministic", False))
-    model = settled(oracle, deterministic)
-    started, before = time.perf_counter(), model.calls.copy()
-    found = driven(given, budgets, _attempt(model, given, row, seed, callback, own))
-    return RegressionCurve(
-        eps=budgets, **found.figures, metrics=found.metrics, carried=found.carried,
-        x_adv=given.restore(found.points), calls=model.calls - before,
-        seconds=time.perf_counter() - started,
-        warnings=tuple(dict.fromkeys([*given.warnings, *found.warnings])),
-        settings=_settings(row, budgets, seed, deterministic, own),
-    )  # fmt: skip
-
-
-def _settings(
-    row: Attack, budgets: Array, seed: int, deterministic: bool, own: dict[str, Any]
-) -> dict[str, Any]:
-    told = {"attack": row.name, "seed": seed, "eps": budgets.tolist()}
-    return {**told, "deterministic": deterministic, **own}
-
-
-def settled(oracle: Oracle, deterministic: bool) -> Oracle:
-    """The model that every attack of one run sees, as `pertcore.attack` makes it deterministic."""
-    return chunked(oracle, DETERMINISTIC_CHUNK) if deterministic else oracle
 
 
 def _budgets(eps: Any) -> Array:
@@ -211,37 +240,9 @@ def checked_once(
     )  # fmt: skip
 
 
-def _attempt(
-    oracle: Oracle, given: Given, row: Attack, seed: int, callback: Any, common: dict[str, Any]
-) -> Callable[[Array, Any], AttackResult]:
-    def attempt(rows: Array, eps: Any) -> AttackResult:
-        own = dict(common)
-        if own.get("mask") is not None and len(np.shape(own["mask"])) == given.x.ndim:
-            own["mask"] = np.broadcast_to(own["mask"], given.x.shape)[rows]
-        y = None if given.y is None else given.y[rows]
-        return attack(
-            oracle, given.x[rows], y, attack=row, eps=eps, rng=seed, first_index=rows,
-            callback=callback, **own,
-        )  # fmt: skip
-
-    return attempt
-
-
-def _searched(
-    oracle: Oracle, given: Given, row: Attack, grid: Array, seed: int, callback: Any,
-    common: dict[str, Any],
-) -> Bracket:  # fmt: skip
-    estimate = linear_estimate(oracle, given, common.get("batch_size"))
-    return search(grid, given.x, estimate, _attempt(oracle, given, row, seed, callback, common))
-
-
-def _once(
-    oracle: Oracle, given: Given, row: Attack, eps: float | None, seed: int, callback: Any,
-    common: dict[str, Any],
-) -> Bracket:  # fmt: skip
+def _once(run: Run, eps: float | None) -> Bracket:
     """One attack answers all budgets: it looks for the smallest perturbation by itself."""
-    everybody = np.arange(len(given.x))
-    result = _attempt(oracle, given, row, seed, callback, common)(everybody, eps)
+    result = run.attempt(np.arange(len(run.given.x)), eps)
     norms = np.where(result.success, result.norms, np.inf)
     unknown = np.full(len(norms), -1)
     return Bracket(

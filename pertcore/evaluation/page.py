@@ -89,8 +89,7 @@ def _fooled(kept: Kept, result: AttackResult) -> dict[str, Any]:
     ]
     if result.settings.get("eps") is None:
         norms = np.where(result.success, result.norms, np.inf)
-        norms[~result.attackable] = 0.0
-        charts = [curve_chart(norms, result.attackable, _norm(kept)),
+        charts = [curve_chart(norms, robust | result.success, _norm(kept)),
                   smallest(norms, result.attackable, _norm(kept))]  # fmt: skip
     else:
         charts = [margins(result)]

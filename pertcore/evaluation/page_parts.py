@@ -82,7 +82,7 @@ def margins(result: AttackResult) -> Histogram:
     note = (
         "True score less the best other, or as a targeted attack counts it, of the samples that "
         "were right before. An attack within one budget says nothing of smaller ones: "
-        "pertcore curve does."
+        "pertcore.curve does."
     )
     return histogram(
         "Margins under attack", "margin", result.margin[result.attackable], split=0.0,

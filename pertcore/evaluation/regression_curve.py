@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy.special import stdtrit
 
 from pertcore.attacks.prepare import Given
 from pertcore.errors import InputError, PertcoreWarning
+from pertcore.evaluation.intervals import student
 from pertcore.oracle import Array, Calls
 from pertcore.result import AttackResult
 
@@ -61,13 +61,8 @@ class RegressionCurve:
     def band(self, name: str = "psnr_out", level: float = 0.95) -> tuple[Array, Array]:
         """Lower and upper ends (m,) of Student's confidence interval of `mean(name)`: what another
         sample of this size could have shown; NaN where fewer than two are finite."""
-        if not 0 < level < 1:
-            raise InputError(f"level={level!r}: between 0 and 1, such as 0.95")
         middle = self.mean(name)
-        squares, count = self._sums(name, middle[:, None])
-        with np.errstate(invalid="ignore", divide="ignore"):
-            half = stdtrit(count - 1, 0.5 + level / 2) * np.sqrt(squares / (count - 1) / count)
-        return middle - half, middle + half
+        return student(middle, *self._sums(name, middle[:, None]), level)
 
     def _sums(self, name: str, middle: Array | None = None) -> tuple[Array, Array]:
         """Sum and number (m,) of the finite values, or of their squares about the middle."""

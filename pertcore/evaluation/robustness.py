@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from pertcore.attacks.feasibility import LinearEstimate, diameter, linear_estimate
+from pertcore.attacks.feasibility import LinearEstimate, diameter
 from pertcore.attacks.options import number, whole
 from pertcore.attacks.prepare import Given
 from pertcore.attacks.registry import Attack, find
 from pertcore.attacks.run import Progress
 from pertcore.errors import InputError
-from pertcore.evaluation.curve import checked_once, fooled, settled
+from pertcore.evaluation.curve import Run, checked_once, fooled
 from pertcore.evaluation.page_parts import curve_chart, figure
 from pertcore.notebook import html_table
 from pertcore.oracle import Array, Calls, Oracle
@@ -129,20 +128,15 @@ def robustness(
     seed, given = whole("rng", rng, 0), checked_once(row, oracle, x, y, np.zeros(1), common)
     if given.goal.task != "classification":
         raise InputError("robustness is the smallest budget that fools, and this is a regression")
-    deterministic = bool(common.pop("deterministic", False))
-    model = settled(oracle, deterministic)
-    started, before = time.perf_counter(), model.calls.copy()
-    estimate = linear_estimate(model, given, settings.get("batch_size"))
+    run = Run.begun(row, oracle, given, seed, callback, common)
+    estimate = run.estimate()
     budgets = np.zeros(1) if row.minimum_norm else _grid(estimate, given, ratio, top)
-    found = fooled(model, given, row, budgets, seed, callback, common)
+    found = fooled(run, budgets)
     return Robustness(
         norms=found.norms, linear=np.where(found.attackable, estimate.eps, 0.0),
         sizes=estimate.size, attackable=found.attackable,
-        calls=model.calls - before, seconds=time.perf_counter() - started, warnings=found.warnings,
-        settings={
-            **found.settings, "deterministic": deterministic, "tolerance": tolerance,
-            "largest": largest,
-        },
+        calls=run.calls, seconds=run.seconds, warnings=found.warnings,
+        settings={**found.settings, "tolerance": tolerance, "largest": largest},
     )  # fmt: skip
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,15 @@ import numpy as np
 
 from pertcore.errors import InputError
 from pertcore.evaluation.curve import Curve
+from pertcore.evaluation.reading import Kept, as_curve, as_result, as_robustness, read_run
 from pertcore.evaluation.regression_curve import RegressionCurve
 from pertcore.evaluation.robustness import Robustness
 from pertcore.oracle import Array
 from pertcore.result import AttackResult, Status
 
-# Columns of results.parquet that are no measure of a regression.
-TOLD = {"index", "name", "label", "target", "before", "after", "success", "status", "norm",
-        "margin", "loss_before", "linear_value", "linear_upper", "calls"}  # fmt: skip
+RESULTS: dict[str, Callable[[Kept], Any]] = {
+    "attack": as_result, "curve": as_curve, "robustness": as_robustness,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,8 @@ class Samples:
 
     shares: name -> (n,) bool, measures: name -> (n,) float64, of which means are compared. norms:
     (n,) smallest perturbations, 0 where wrong before, and eps: (m,) budgets, of a curve or a
-    robustness. index: (n,) places in the data set. settings: what the attack was given; data,
-    model: digests, empty where unknown.
+    robustness. index: (n,) places in the data set. settings: what the attack was given; data:
+    name -> sha256 of its files, empty where unknown.
     """
 
     kind: str
@@ -45,7 +46,7 @@ class Samples:
 def samples_of(given: Any, name: str) -> Samples:
     """Of a result or a folder; InputError, naming the argument, for anything else."""
     if isinstance(given, str | Path):
-        return _from_folder(Path(given), name)
+        return _from_folder(Path(given))
     if isinstance(given, Curve):
         return _fooled("curve", given.norms, given.attackable, given.eps, given.settings)
     if isinstance(given, Robustness):
@@ -80,38 +81,10 @@ def _fooled(
     )
 
 
-def _from_folder(folder: Path, name: str) -> Samples:
-    from pyarrow import ArrowException, parquet
-
-    try:
-        facts = dict(json.loads((folder / "run.json").read_text(encoding="utf-8")))
-        table = parquet.read_table(folder / "results.parquet")
-    except (OSError, ValueError, TypeError, ArrowException) as error:
-        raise InputError(f"{name} {folder}: no folder of a finished run ({error})") from None
-    if not facts.get("complete", False):
-        raise InputError(f"{name} {folder}: the run is not complete: finish it with --resume")
-    columns = {column: table[column].to_numpy() for column in table.column_names}
-    try:
-        return _from_columns(facts, columns)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{name} {folder}: run.json or its results lack {error}") from None
-
-
-def _from_columns(facts: dict[str, Any], columns: dict[str, Array]) -> Samples:
-    known = {
-        "index": columns["index"], "settings": dict(facts["settings"]),
-        "data": facts.get("data_sha256", {}),
-    }  # fmt: skip
-    kind, n = facts.get("kind", "attack"), len(columns["index"])
-    if kind != "attack":
-        eps = np.array(facts["settings"]["eps"], float) if kind == "curve" else None
-        right = columns["attackable"].astype(bool)
-        held = np.where(right, columns["norm"], 0.0)
-        return Samples(kind, n, {"clean accuracy": right}, norms=held, eps=eps, **known)
-    if facts["settings"].get("task") == "regression":
-        measures = {k: v for k, v in columns.items() if k not in TOLD}
-        return Samples(kind, n, {}, measures, **known)
-    status = columns["status"]
-    right = (status != Status.CLEAN_ERROR.name) & np.isfinite(columns["loss_before"])
-    kept = right & ~columns["success"].astype(bool) & (status != Status.NONFINITE.name)
-    return Samples(kind, n, {"clean accuracy": right, "robust accuracy": kept}, **known)
+def _from_folder(folder: Path) -> Samples:
+    kept = read_run(folder)
+    if not kept.facts.get("complete", False):
+        raise InputError(f"{folder}: the run is not complete: finish it with --resume")
+    found = samples_of(RESULTS[kept.kind](kept), str(folder))
+    data = kept.facts.get("data_sha256", {})
+    return replace(found, index=kept.row("index"), data=dict(data))

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from pyarrow import parquet
 from scipy import stats
 
 import pertcore as pc
@@ -35,17 +36,18 @@ def test_figures_and_discordant_samples_are_counted():
     row = pc.compare(a, b)["robust accuracy at 0.5"]
     assert (row.a, row.b, row.only_a, row.only_b, row.of) == (4 / 6, 4 / 6, 1, 1, 6)
     clean = pc.compare(a, b)["clean accuracy"]
-    assert (clean.a, clean.b, clean.only_b) == (5 / 6, 1.0, 1)
+    assert (clean.a, clean.b, clean.only_a, clean.only_b) == (5 / 6, 1.0, 0, 1)
     with pytest.raises(KeyError, match="clean accuracy"):
         pc.compare(a, b)["accuracy"]
 
 
-def test_the_interval_is_the_bootstrap_of_the_pairs():
+@pytest.mark.parametrize("level", [0.5, 0.9])
+def test_the_interval_is_the_bootstrap_of_the_pairs(level):
     a, b = (curve_of(norms) for norms in normals(300, 0.2))
-    row = pc.compare(a, b, level=0.9)["robust accuracy at 1"]
+    row = pc.compare(a, b, level=level)["robust accuracy at 1"]
     pairs = (b.norms > 1).astype(float) - (a.norms > 1)
     wanted = stats.bootstrap(
-        (pairs,), np.mean, confidence_level=0.9, method="percentile", rng=1
+        (pairs,), np.mean, confidence_level=level, method="percentile", rng=1
     ).confidence_interval
     np.testing.assert_allclose([row.low, row.high], wanted, atol=0.005)
     assert row.low < row.difference < row.high
@@ -137,15 +139,20 @@ def test_folders_that_do_not_fit_are_refused(tmp_path, capfd):
     facts = json.loads(run.read_text())
     for change, named in (
         ({"data_sha256": {"x": "0"}}, "different data"), ({"complete": False}, "not complete"),
-        ({"settings": None}, "run.json"),
+        ({"settings": None}, "lacks settings"),
     ):  # fmt: skip
         run.write_text(json.dumps(facts | change))
         assert main(["compare", str(a), str(b)]) == 2
         assert named in capfd.readouterr().err
+    run.write_text(json.dumps(facts))
+    table = parquet.read_table(b / "results.parquet")
+    parquet.write_table(table.take(np.arange(len(table))[::-1]), b / "results.parquet")
+    assert main(["compare", str(a), str(b)]) == 2
+    assert "at other places" in capfd.readouterr().err
     run.write_text("{")
     assert main(["compare", str(a), str(b)]) == 2
     assert main(["compare", str(a), str(tmp_path / "none")]) == 2
-    assert "no folder of a finished run" in capfd.readouterr().err
+    assert "no such folder" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,11 @@ import pertcore as pc
 from pertcore.testing import assert_adjoint
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch sees no CUDA here")
+pytestmark = [
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch sees no CUDA here"),
+    # PyTorch says so once, of the first backward run on its own thread; it then takes the context.
+    pytest.mark.filterwarnings("ignore:Attempting to run cuBLAS:UserWarning"),
+]
 
 
 @pytest.fixture(scope="module")
