@@ -65,8 +65,8 @@ class Ends:
     def rounded(self, dtype: np.dtype[Any], places: Iterable[int], base: Box | None) -> Box | None:
         """The box of these ends, of which `places` differ from `base`; None where it is empty."""
         places = list(places)
-        lower = [self.lower[place] for place in places]
-        upper = [self.upper[place] for place in places]
+        lower: list[Any] = [self.lower[place] for place in places]  # no None: see `require`
+        upper: list[Any] = [self.upper[place] for place in places]
         ends_lo, ends_hi = _inward(lower, dtype, 1), _inward(upper, dtype, -1)
         if base is None:
             lo, hi = ends_lo, ends_hi

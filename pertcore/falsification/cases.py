@@ -82,7 +82,7 @@ class Cases:
         return Case(box, tuple(atom for atom in atoms if not self._is_bound(atom)))
 
     def _bounds(self, atoms: Any) -> Iterator[Bound]:
-        return (self._property.atoms[atom] for atom in atoms if self._is_bound(atom))  # type: ignore[misc]
+        return (self._property.atoms[atom] for atom in atoms if self._is_bound(atom))
 
     def _is_bound(self, number: int) -> bool:
         atom = self._property.atoms[number]

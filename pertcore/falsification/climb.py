@@ -136,7 +136,7 @@ def climb(
 
 
 def _direction(field: Field, slope: Array, flat: Array) -> Array:
-    """Steps of size one, in units of half the box: signs, or slopes of the length that signs have."""
+    """Steps of size one, in units of half the box: signs, or slopes as long as signs are."""
     half = field.width / 2
     scaled = slope * half
     largest = np.abs(scaled).max(axis=1, keepdims=True, initial=0.0)

@@ -14,7 +14,7 @@ import numpy as np
 from pertcore.adapters.onnx.adapter import from_onnx
 from pertcore.adapters.onnx.load import load
 from pertcore.adapters.onnx.replay import Replay
-from pertcore.errors import CapabilityError, InputError, PertcoreError, PertcoreWarning
+from pertcore.errors import InputError, PertcoreError, PertcoreWarning
 from pertcore.falsification.vnnlib import Property
 from pertcore.oracle import Array, Linearization
 

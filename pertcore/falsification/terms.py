@@ -112,7 +112,7 @@ def combined(operator: str, terms: Sequence[Any]) -> Linear | Program:
     Raises ZeroDivisionError for a division by the constant zero.
     """
     if len(terms) == 1:
-        return _scaled(terms[0], -ONE) if operator == "-" else terms[0]
+        return _negated(terms[0]) if operator == "-" else terms[0]
     if all(isinstance(term, Linear) for term in terms):
         first, *rest = terms
         if operator in "+-":
@@ -141,21 +141,24 @@ def _sum(first: Linear, rest: Sequence[Linear], sign: Fraction) -> Linear:
 
 
 def _product(moving: Linear, terms: Sequence[Linear]) -> Linear:
-    skipped = False
+    product, skipped = moving, False
     for term in terms:
         if term is moving and not skipped:
             skipped = True
             continue
-        moving = _scaled(moving, term.constant)
-    return moving
+        product = _scaled(product, term.constant)
+    return product
 
 
-def _scaled(term: Linear | Program, factor: Fraction) -> Linear | Program:
+def _scaled(term: Linear, factor: Fraction) -> Linear:
+    coefficients = {v: c * factor for v, c in term.coefficients.items()}
+    return Linear(coefficients, term.constant * factor, False)
+
+
+def _negated(term: Linear | Program) -> Linear | Program:
     if isinstance(term, Program):
-        return Program((factor, *term.code, ("*", 2)), False)
-    return Linear(
-        {v: c * factor for v, c in term.coefficients.items()}, term.constant * factor, False
-    )
+        return Program((-ONE, *term.code, ("*", 2)), False)
+    return _scaled(term, -ONE)
 
 
 def _code(term: Linear | Program) -> list[Any]:
