@@ -241,7 +241,7 @@ def falsify(
     timeout: Annotated[
         float | None, typer.Option(help="Seconds, the start included; 60, or those of --csv.")
     ] = None,
-    rounds: Annotated[int, typer.Option(help="Rounds of the search at most.")] = 50,
+    rounds: Annotated[int | None, typer.Option(help="Rounds of the search at most.")] = None,
     jobs: Annotated[int | None, typer.Option(help="Processes of --csv; as many as cores.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
     threads: Annotated[int | None, typer.Option(help="Threads of the model.")] = None,

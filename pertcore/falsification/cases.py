@@ -28,7 +28,7 @@ class Case:
 
 
 class Cases:
-    """The cases of a property for inputs of one dtype; those of an empty box are left out.
+    """The cases of a property for inputs of one dtype.
 
     Raises InputError where an input has no bounds.
     """
@@ -48,10 +48,10 @@ class Cases:
             self.empty = self._base is None
         self.count = 0 if self.empty else _count(prop.root)
 
-    def listed(self) -> Iterator[Case]:
-        """All cases in the order of the text, the first MOST_LISTED of them."""
-        chosen = islice(_choices(self._property.root), MOST_LISTED)
-        return (case for case in map(self.case, chosen) if case is not None)
+    def listed(self) -> Iterator[Case | None]:
+        """All cases in the order of the text, the first MOST_LISTED of them; None for an empty
+        box."""
+        return map(self.case, islice(_choices(self._property.root), MOST_LISTED))
 
     def drawn(self, rng: np.random.Generator) -> Case | None:
         """A case at random: each alternative as likely as the others beside it."""

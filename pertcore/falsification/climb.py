@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,13 +82,21 @@ class Field:
 
     def taken(self, rows: Array) -> Field:
         """The same for some of the points."""
-        other = object.__new__(Field)
-        other.model, other._clock, other._offer = self.model, self._clock, self._offer
+        other = copy(self)
         other.cases = [self.cases[row] for row in rows]
         other.margins = self.margins.taken(rows)
         other.lo, other.hi, other.width = self.lo[rows], self.hi[rows], self.width[rows]
-        other.scale = self.scale
         return other
+
+    def on(self, model: Model) -> Field:
+        """The same on a model that stands in: what is found there is not offered."""
+        other = copy(self)
+        other.model, other._offer = model, _keep_nothing
+        return other
+
+
+def _keep_nothing(cases: Sequence[Case], x: Array, margins: Array, scaled: Array) -> None:
+    """Takes the place of `offer`."""
 
 
 @dataclass

@@ -10,14 +10,14 @@ class TimeIsUp(Exception):  # noqa: N818  (the limit is no error)
 
 
 class Clock:
-    """Counts from `started` (of time.perf_counter) to `timeout` seconds later.
+    """Counts `timeout` seconds from now.
 
     The clock decides when a search stops, never where it goes: what is found does not depend on
     the speed of the machine, unless nothing is found in time.
     """
 
-    def __init__(self, timeout: float, started: float | None = None) -> None:
-        self.started = time.perf_counter() if started is None else started
+    def __init__(self, timeout: float) -> None:
+        self.started = time.perf_counter()
         self.end = self.started + timeout
         self._row_seconds = 0.0
 

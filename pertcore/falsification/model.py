@@ -6,6 +6,8 @@ import gzip
 import math
 import warnings
 import zlib
+from copy import copy
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import numpy as np
 from pertcore.adapters.onnx.adapter import from_onnx
 from pertcore.adapters.onnx.load import load
 from pertcore.adapters.onnx.replay import Replay
+from pertcore.adapters.onnx.softened import softened
 from pertcore.errors import InputError, PertcoreError, PertcoreWarning
 from pertcore.falsification.vnnlib import Property
 from pertcore.oracle import Array, Linearization
@@ -41,11 +44,33 @@ class Model:
         _agree(path, "input", "X", self.replay.inputs, prop.inputs)
         found = self.replay(np.zeros(prop.inputs))
         _agree(path, "output", "Y", len(found), prop.outputs)
-        self._oracle = self._opened(source, prop, threads)
+        self._source, self._threads = source, threads
+        self._oracle = self._opened(source, prop)
         self.slopes = self._oracle is not None
 
-    def _opened(self, source: Any, prop: Property, threads: int | None) -> Any:
+    @cached_property
+    def soft(self) -> Model | None:
+        """The model with dead units that pull (`softened`), to climb on and never to judge; None
+        where there is nothing to soften."""
+        if self._oracle is None:
+            return None
+        try:
+            made = softened(self._source)
+            oracle = None if made is None else self._differentiated(made, {})
+        except PertcoreError:
+            return None  # the search goes on without: nothing is claimed from it
+        if oracle is None:
+            return None
+        other = copy(self)
+        other._oracle = oracle
+        return other
+
+    def _differentiated(self, source: Any, way: dict[str, Any]) -> Any:
         names = self.replay.outputs
+        output = names if len(names) > 1 else names[0]
+        return from_onnx(source, output=output, threads=self._threads, **way)
+
+    def _opened(self, source: Any, prop: Property) -> Any:
         ways: list[dict[str, Any]] = [
             {}, {"straight_through": True}, {"finite_differences": True}
         ]  # fmt: skip
@@ -54,15 +79,14 @@ class Model:
             try:
                 with warnings.catch_warnings(record=True) as caught:
                     warnings.simplefilter("always", PertcoreWarning)
-                    output = names if len(names) > 1 else names[0]
-                    oracle = from_onnx(source, output=output, threads=threads, **way)
+                    oracle = self._differentiated(source, way)
             except PertcoreError as error:
                 reason = reason or str(error)
                 continue
             sizes = math.prod(oracle.input_shape), math.prod(oracle.output_shape)
             if sizes == (prop.inputs, prop.outputs):
                 self.notes += [str(w.message) for w in caught]
-                self.notes += [note for note in oracle.notes if note not in self.notes]  # type: ignore[attr-defined]
+                self.notes += [note for note in oracle.notes if note not in self.notes]
                 return oracle
             reason = reason or "the property spans the batch of the model"
         self.notes.append(f"searched without derivatives, sample by sample: {reason}")

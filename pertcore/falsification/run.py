@@ -12,15 +12,16 @@ from pertcore.errors import InputError
 from pertcore.falsification.cases import Cases
 from pertcore.falsification.clock import Clock, TimeIsUp
 from pertcore.falsification.model import Model
-from pertcore.falsification.search import ROUNDS, Search
+from pertcore.falsification.search import Search
 from pertcore.falsification.vnnlib import read
 from pertcore.falsification.witness import Witness
 
 
 @dataclass(frozen=True)
 class Falsification:
-    """`verdict` is "sat" with a replayed `witness`, "unknown" after all rounds, or "timeout"; it
-    is never "unsat": a search that fails proves nothing. `notes` says what was approximated."""
+    """`verdict` is "sat" with a replayed `witness`, "timeout", or "unknown": after all rounds, or
+    where no input can be moved. It is never "unsat": a search that fails proves nothing. `notes`
+    says what was approximated."""
 
     verdict: str
     witness: Witness | None
@@ -39,18 +40,18 @@ def falsify(
     *,
     timeout: float = 60.0,
     rng: int = 0,
-    rounds: int = ROUNDS,
+    rounds: int | None = None,
     threads: int | None = None,
     deterministic: bool = False,
-    started: float | None = None,
 ) -> Falsification:
     """Searches inputs of an ONNX file for which all that a VNN-LIB 1.0 property asserts holds.
 
     `model` is a path (.onnx, or compressed by gzip), `spec` a path (.vnnlib, .vnnlib.gz); `timeout`
-    in seconds from `started` (of time.perf_counter; None: now), `rounds` of the search at most,
-    `threads` of the model (None: one for files below 8 MiB). The same `rng` gives the same witness
-    for as long as the number of threads does not change the bits of the model; `deterministic`
-    takes one thread.
+    in seconds, `rounds` of the search at most (None: until the time is up), `threads` of the model
+    (None: one for files below 8 MiB). The same `rng` gives the same witness for as long as the
+    number of threads does not change the bits of the model; `deterministic` takes one thread. A
+    run of the model that never ends is not interrupted: `pertcore falsify` does that, in a process
+    of its own.
 
     A witness was run on the untouched file by a new session of ONNX Runtime; it lies in the closed
     box, whose decimal bounds are rounded inward to the input's dtype, and every atom holds as
@@ -62,9 +63,9 @@ def falsify(
     """
     if not (math.isfinite(timeout) and timeout > 0):
         raise InputError(f"timeout={timeout}: expected seconds, more than 0")
-    if rounds < 1:
+    if rounds is not None and rounds < 1:
         raise InputError(f"rounds={rounds}: expected 1 or more")
-    clock = Clock(timeout, started)
+    clock = Clock(timeout)
     prop = read(spec)
     opened = Model(model, prop, threads=1 if deterministic else threads)
     cases = Cases(prop, opened.dtype)

@@ -8,9 +8,9 @@ alone; the clock only ends it.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 
@@ -23,7 +23,6 @@ from pertcore.falsification.vnnlib import Property
 from pertcore.falsification.witness import Witness, judged
 from pertcore.oracle import Array
 
-ROUNDS = 50
 STEPS = (10, 25, 50, 100)
 MOST_ROWS, LEAST_ROWS, FIRST_ROWS = 256, 8, 32
 MOST_NUMBERS, MOST_SLACKS = 1 << 16, 1 << 22
@@ -55,24 +54,25 @@ class Search:
     ) -> None:
         self._property, self._model, self._cases = prop, model, cases
         self._clock, self._rng = clock, rng
-        self._unseen = cases.listed() if cases.count <= MOST_LISTED else self._drawn()
+        self._unseen = self._taken()
         self._known: list[Known] = []
         self._sample: tuple[Array, Array] | None = None
         self._failed = -1.0
+        self._all_seen, self._still = False, True
         self._case: Case | None = None
         self.witness: Witness | None = None
         self.rounds = 0
 
-    def run(self, rounds: int) -> None:
+    def run(self, rounds: int | None) -> None:
         """Searches until a clear counterexample is found or the rounds are done. Raises TimeIsUp
         when the clock says so; what was found until then is in `witness`."""
         weak = 0
         try:
-            for number in range(rounds):
+            for number in itertools.count() if rounds is None else range(rounds):
                 self._round(number)
                 self.rounds += 1
                 weak += self.witness is not None
-                if not self._known or weak > WEAK_ROUNDS:
+                if weak > WEAK_ROUNDS or (self._still and self._all_seen):
                     return
         except Found:
             return
@@ -106,6 +106,9 @@ class Search:
             flat[:], step[:] = True, 1.0
         x = self._starts(field, chosen, number)
         steps = STEPS[min(number, len(STEPS) - 1)]
+        if number % 2 and self._model.soft is not None:
+            soft = field.on(self._model.soft)
+            x = climb(soft, x, step, flat, summed, steps, self._rng).x
         self._remember(field, chosen, climb(field, x, step, flat, summed, steps, self._rng))
         if few:
             self._coordinates()
@@ -126,12 +129,15 @@ class Search:
 
     def _screen(self, count: int) -> None:
         """Takes in the next cases, each at the middle of its box and at random points."""
-        cases = list(islice(self._unseen, min(count, MOST_ROWS)))
+        wanted = min(count, MOST_ROWS)
+        cases = list(itertools.islice(self._unseen, wanted))
+        self._all_seen |= len(cases) < wanted
         if not cases:
             return
         self._case = self._case or cases[0]
         copies = max(min(count, self._fitting()) // len(cases), 2)
         field = self._field([case for case in cases for _ in range(copies)])
+        self._still &= not field.width.any()
         share = self._rng.random(field.lo.shape)
         share[1::2] = np.round(share[1::2])  # corners
         share[::copies] = 0.5
@@ -225,13 +231,19 @@ class Search:
         if found.strict and scaled[row] >= CLEAR:
             raise Found
 
-    def _drawn(self) -> Iterator[Case]:
+    def _taken(self) -> Iterator[Case]:
+        """The cases whose boxes hold something, while there is time."""
+        few = self._cases.count <= MOST_LISTED
+        for case in self._cases.listed() if few else self._drawn():
+            self._clock.check()
+            if case is not None:
+                yield case
+
+    def _drawn(self) -> Iterator[Case | None]:
         """Cases at random, of every pair the second the best at the best point known."""
         every = None
         for _ in range(MOST_LISTED):
-            case = self._cases.drawn(self._rng)
-            if case is not None:
-                yield case
+            yield self._cases.drawn(self._rng)
             if self._known:
                 known = self._known[int(self._rng.integers(min(len(self._known), 8)))]
                 if every is None:
@@ -239,9 +251,7 @@ class Search:
                     every = Margins(self._property, [Case(known.case.box, atoms)])
                 x = known.x[None]
                 slacks = every.slacks(x.astype(np.float64), self._model(x))[0]
-                case = self._cases.greedy(slacks)
-                if case is not None:
-                    yield case
+                yield self._cases.greedy(slacks)
 
 
 def _spread(slacks: Array) -> Array:
