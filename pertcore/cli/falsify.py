@@ -14,7 +14,7 @@ from pertcore.cli.supervised import Answer, answers
 from pertcore.errors import InputError
 
 TIMEOUT = 60.0
-ERROR = "error\n"
+ERROR, STOPPED = "error\n", 130
 
 
 def run(
@@ -35,7 +35,11 @@ def run(
         raise InputError(f"--{'resume' if resume else 'jobs'}: for runs of --csv alone")
     given = keywords(options, timeout) | {"model": str(model), "spec": str(spec)}
     target = None if out is None else _target(out, model, spec)
-    _, found = next(answers([given], 1, started))
+    try:
+        _, found = next(answers([given], 1, started))
+    except KeyboardInterrupt:
+        typer.echo("pertcore: stopped", err=True)
+        raise typer.Exit(STOPPED) from None
     text = found.text or ERROR
     if target is None:
         typer.echo(text, nl=False)

@@ -17,7 +17,7 @@ from typing import Any
 import typer
 
 from pertcore.cli.console import show_table
-from pertcore.cli.falsify import keywords, margin
+from pertcore.cli.falsify import STOPPED, keywords, margin
 from pertcore.cli.supervised import Answer, answers
 from pertcore.errors import InputError
 from pertcore.evaluation.records import (
@@ -29,7 +29,7 @@ from pertcore.evaluation.records import (
 )
 from pertcore.evaluation.runs.folder import RunFolder, open_run
 
-REFUSED, STOPPED = 1, 130
+REFUSED = 1
 COLUMNS = ("model", "spec", "verdict", "seconds", "margin", "rounds", "said")
 
 

@@ -21,6 +21,7 @@ from pertcore.falsification.cases import Case
 from pertcore.falsification.clock import Clock
 from pertcore.falsification.margins import Margins
 from pertcore.falsification.model import Model
+from pertcore.falsification.terms import to_float
 from pertcore.falsification.vnnlib import Property
 from pertcore.oracle import Array
 
@@ -51,6 +52,7 @@ class Field:
         self.lo = np.stack([case.box.lo for case in cases])
         self.hi = np.stack([case.box.hi for case in cases])
         self.width = self.hi.astype(np.float64) - self.lo.astype(np.float64)
+        self._decimal = _decimals(cases, self.lo.shape)
         self.scale: Array = np.ones(self.margins.mask.shape[1])
 
     def inside(self, x: Array) -> Array:
@@ -58,12 +60,21 @@ class Field:
         with np.errstate(over="ignore"):
             return np.clip(x.astype(self.model.dtype), self.lo, self.hi)
 
+    def wide(self, x: Array) -> Array:
+        """The numbers that the points (n, inputs) stand for, in float64."""
+        wide = x.astype(np.float64)
+        return (
+            wide
+            if self._decimal is None
+            else np.where(np.isnan(self._decimal), wide, self._decimal)
+        )
+
     def slacks(self, x: Array, keep: bool = False) -> tuple[Array, Array, Any]:
         """Slacks (n, atoms) at x, the outputs, and the linearised model where `keep`."""
         self._clock.check(len(x))
         started = time.perf_counter()
         y, point = self.model.linearize(x) if keep else (self.model(x), None)
-        slacks = self.margins.slacks(x.astype(np.float64), y)
+        slacks = self.margins.slacks(self.wide(x), y)
         self._clock.took(len(x), (1 + 2 * keep) * (time.perf_counter() - started))
         least, scaled = (self.margins.least(part) for part in (slacks, slacks / self.scale))
         self._offer(self.cases, x, least, scaled)
@@ -77,7 +88,7 @@ class Field:
     def slope(self, x: Array, slacks: Array, y: Array, point: Any, summed: Array) -> Array:
         """(n, inputs) gradient of the aim; zero where nothing differentiates the model."""
         weights = self.margins.weights(slacks / self.scale, summed) / self.scale
-        by_x, by_y = self.margins.pull(weights, x.astype(np.float64), y)
+        by_x, by_y = self.margins.pull(weights, self.wide(x), y)
         return by_x + self.model.pull(point, by_y) if point is not None else by_x
 
     def taken(self, rows: Array) -> Field:
@@ -86,6 +97,7 @@ class Field:
         other.cases = [self.cases[row] for row in rows]
         other.margins = self.margins.taken(rows)
         other.lo, other.hi, other.width = self.lo[rows], self.hi[rows], self.width[rows]
+        other._decimal = None if self._decimal is None else self._decimal[rows]
         return other
 
     def on(self, model: Model) -> Field:
@@ -93,6 +105,16 @@ class Field:
         other = copy(self)
         other.model, other._offer = model, _keep_nothing
         return other
+
+
+def _decimals(cases: Sequence[Case], shape: tuple[int, ...]) -> Array | None:
+    """(n, inputs) the numbers that stand behind floats which only come near; else not a number."""
+    if not any(case.box.nearest for case in cases):
+        return None
+    found = np.full(shape, np.nan)
+    for row, case in enumerate(cases):
+        found[row, list(case.box.nearest)] = [to_float(v) for v in case.box.nearest.values()]
+    return found
 
 
 def _keep_nothing(cases: Sequence[Case], x: Array, margins: Array, scaled: Array) -> None:
@@ -171,6 +193,7 @@ def _smooth(field: Field, x: Array, slope: Array, summed: Array, rng: np.random.
     tried = np.concatenate([middle + reach * ways, middle - reach * ways]).reshape(-1, x.shape[1])
     slacks, _, _ = part.slacks(part.inside(tried))
     aims = part.aim(slacks, np.tile(summed[blind], 2 * SMOOTHED)).reshape(2, SMOOTHED, -1)
-    rise = np.nan_to_num(aims[0] - aims[1], posinf=0.0, neginf=0.0)
+    with np.errstate(invalid="ignore"):
+        rise = np.nan_to_num(aims[0] - aims[1], posinf=0.0, neginf=0.0)
     width = np.where(field.width[blind] > 0, field.width[blind], 1.0)
     slope[blind] = np.einsum("kn,knd->nd", rise, ways) / width

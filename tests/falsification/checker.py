@@ -58,7 +58,7 @@ def fixed(conditions, name):
     """The decimal at which the assertions fix an input, else None."""
     ends = {}
     for term in conditions:
-        if len(term) == 3 and term[1] == name and isinstance(term[2], str):
+        if len(term) == 3 and term[1] == name and re.match(r"[-+.\d]", str(term[2])):
             ends[term[0]] = Fraction(term[2])
     lo, hi = ends.get(">=", ends.get("=")), ends.get("<=", ends.get("="))
     return lo if lo is not None and lo == hi else None
@@ -74,7 +74,9 @@ def check(model, spec, answer, tolerance=1e-5):
     assert verdict == "sat", verdict
     (pairs,) = expressions(body)
     given = {name: float(number) for name, number in pairs}
-    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(model), options, ["CPUExecutionProvider"])
     conditions = [e[1] for e in expressions(text_of(spec)) if e[0] == "assert"]
     feeds, at, place = {}, {}, 0
     for entry in session.get_inputs():
