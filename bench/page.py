@@ -35,6 +35,7 @@ MEASURED = {
         "attacks on regressions", "regression.md", "python -m bench.regression quality"
     ),
     "detector": ("attacks on detectors", "detectors.md", "python -m bench.detector"),
+    "falsify": ("counterexamples to properties", "falsify.md", "python -m bench.falsify"),
     "table3": ("the paper's measures of robustness", "below", "python -m bench.paper.table3"),
     "peers": ("beside other libraries", "peers.md", "python -m bench.peers"),
 }  # fmt: skip
