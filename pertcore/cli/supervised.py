@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import selectors
@@ -74,21 +75,27 @@ def answers(
     tasks: Iterable[dict[str, Any]], jobs: int, started: float | None = None
 ) -> Iterator[tuple[int, Answer]]:
     """(place in `tasks`, answer) as they come in, `jobs` searches at once."""
-    waiting = enumerate(tasks)
     running: dict[int, Running] = {}
     with selectors.DefaultSelector() as selector:
         try:
-            while True:
-                while len(running) < jobs and (task := next(waiting, None)) is not None:
-                    one = begun(*task, started)
-                    running[one.number] = one
-                    selector.register(_output(one), selectors.EVENT_READ, one)
-                if not running:
-                    return
-                yield from _ready(selector, running)
+            yield from _answered(enumerate(tasks), jobs, started, selector, running)
         finally:
             for one in running.values():
                 _end(one)
+
+
+def _answered(
+    waiting: Iterator[tuple[int, dict[str, Any]]], jobs: int, started: float | None,
+    selector: Any, running: dict[int, Running],
+) -> Iterator[tuple[int, Answer]]:  # fmt: skip
+    """As `answers`; `running` holds at any time what has to be ended."""
+    while True:
+        for number, given in itertools.islice(waiting, jobs - len(running)):
+            one = running[number] = begun(number, given, started)
+            selector.register(_output(one), selectors.EVENT_READ, one)
+        if not running:
+            return
+        yield from _ready(selector, running)
 
 
 def _ready(selector: Any, running: dict[int, Running]) -> Iterator[tuple[int, Answer]]:

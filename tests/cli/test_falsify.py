@@ -181,11 +181,13 @@ def test_a_crash_is_named(pair, monkeypatch, capfd):
     assert "ended by signal 11 (SIGSEGV)" in capfd.readouterr().err
 
 
-def test_a_small_network_is_answered_in_well_under_a_second(pair):
-    """Wall time with the start of the process; a busy machine only ever adds to it."""
-    times = []
-    while min(times, default=9) > 0.9 and len(times) < 10:
-        began = time.perf_counter()
+def test_a_small_network_takes_well_under_a_second(pair):
+    """Seconds of the processor, the start of both processes included: those of the wall belong to
+    the benchmark, as a busy machine adds to them."""
+    used = []
+    while min(used, default=9) > 0.9 and len(used) < 10:
+        before = os.times()
         subprocess.run([*COMMAND, *pair], capture_output=True, check=True)
-        times.append(time.perf_counter() - began)
-    assert min(times) < 0.9
+        after = os.times()
+        used.append(sum(after[2:4]) - sum(before[2:4]))
+    assert min(used) < 0.9

@@ -85,6 +85,13 @@ def test_each_has_its_own_time(room, capfd):
     assert main([*listed(room, slow.replace("1.5", "500")), "--timeout", "1"]) == 0
 
 
+def searching(process):
+    """Whether a search of that command is at work."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    lines = [Path(f"/proc/{child}/cmdline") for child in children]
+    return any(b"falsify_worker" in line.read_bytes() for line in lines if line.exists())
+
+
 def test_a_killed_run_goes_on(room, capfd):
     """Of two, the first is done and the second under way when the command is killed."""
     endless(room / "onnx/endless.onnx")
@@ -99,10 +106,10 @@ def test_a_killed_run_goes_on(room, capfd):
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         deadline = time.monotonic() + 60
-        while not (out / "parts/000000.json").exists() and time.monotonic() < deadline:
+        part = out / "parts/000000.json"
+        while not (part.exists() and searching(process)) and time.monotonic() < deadline:
             time.sleep(0.02)
-        time.sleep(1.5)
-        before = (out / "parts/000000.json").stat().st_mtime_ns
+        before = part.stat().st_mtime_ns
         process.send_signal(how)
         said = process.communicate(timeout=20)[1]
     assert process.returncode == 130 and "stopped: 1 of 2 done" in said
