@@ -2,9 +2,10 @@
 
 Run `python -m bench.falsify [--out FILE]`. Verdicts and the shortest time that any tool of the
 competition needed come with the instances, under `vnncomp/` in the folder `PERTCORE_DATA`. Those
-known to be sat run alone, with --timeout 10, twice with --deterministic; those known to be unsat
-two at once, for --unsat seconds each: there nothing may be claimed. Every counterexample is judged
-by the checker of the tests, which shares no code with the finder.
+known to be sat are timed first, one after the other, with --timeout 10, and run twice again with
+--deterministic; those known to be unsat run two at once, for --unsat seconds each: there nothing
+may be claimed. Every counterexample is judged by the checker of the tests, which shares no code
+with the finder.
 """
 
 from __future__ import annotations
@@ -53,9 +54,8 @@ def replays(folder: Path, row: dict[str, str], text: str) -> bool:
     return True
 
 
-def judged(folder: Path, row: dict[str, str], seconds: float) -> dict[str, Any]:
+def judged(folder: Path, row: dict[str, str], text: str, wall: float) -> dict[str, Any]:
     """One instance: its verdict, time, and what became of its counterexample."""
-    text, wall = answer(folder, row, seconds)
     found = {name: row[name] for name in ("benchmark", "onnx", "vnnlib")}
     found |= {"known": row["verdict"], "verdict": text.split("\n")[0], "seconds": wall}
     if row["t_sat_min_s"]:
@@ -63,7 +63,7 @@ def judged(folder: Path, row: dict[str, str], seconds: float) -> dict[str, Any]:
     if found["verdict"] == "sat":
         found["replays"] = replays(folder, row, text)
     if row["verdict"] == "sat":
-        twice = [answer(folder, row, seconds, "--deterministic")[0] for _ in range(2)]
+        twice = [answer(folder, row, LIMIT, "--deterministic")[0] for _ in range(2)]
         found["same twice"] = twice[0] == twice[1]
     print(json.dumps(found), flush=True)
     return found
@@ -113,10 +113,14 @@ def main() -> None:
     if folder is None:
         raise SystemExit("the instances are not there: set PERTCORE_DATA")
     known = instances(folder)
-    rows = [judged(folder, row, LIMIT) for row in known if row["verdict"] == "sat"]
+    alone = [row for row in known if row["verdict"] == "sat"]
+    others = [row for row in known if row["verdict"] != "sat"]
+    timed = [answer(folder, row, LIMIT) for row in alone]
+    print("timed", flush=True)
     with ThreadPoolExecutor(2) as pool:
-        others = [row for row in known if row["verdict"] != "sat"]
-        rows += pool.map(lambda row: judged(folder, row, arguments.unsat), others)
+        rows = list(pool.map(lambda row, found: judged(folder, row, *found), alone, timed))
+        searched = pool.map(lambda row: answer(folder, row, arguments.unsat), others)
+        rows += [judged(folder, row, *found) for row, found in zip(others, searched, strict=True)]
     report = {
         "machine": machine_facts(),
         "seconds of unsat": arguments.unsat,

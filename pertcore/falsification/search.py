@@ -157,14 +157,15 @@ class Search:
         return max(MOST_NUMBERS // max(self._property.inputs, self._property.outputs), LEAST_ROWS)
 
     def _chosen(self, rows: int, number: int) -> Array:
-        """Places of the cases to climb towards: all in turn, the best first; of many, half of the
-        rows for the best."""
+        """Places of the cases to climb towards, which are sorted: half of the rows for all of them,
+        in turn or drawn, half the more for a case the better it is."""
         count = len(self._known)
-        if count <= rows or number == 0:
+        if number == 0:
             return np.arange(rows) % count
-        ranks = np.arange(rows // 2)
-        others = self._rng.integers(count, size=rows - len(ranks))
-        return np.concatenate([ranks, others])
+        half = rows // 2
+        others = np.arange(half) if count <= half else self._rng.integers(count, size=half)
+        best = np.floor(count * self._rng.random(rows - half) ** 3).astype(int)
+        return np.concatenate([others % count, best])
 
     def _starts(self, field: Field, chosen: Array, number: int) -> Array:
         share = self._rng.random(field.lo.shape)
