@@ -26,7 +26,7 @@ from bench.models import data_folder
 from tests.falsification.checker import check
 
 COMMAND = [str(Path(sys.executable).with_name("pertcore")), "falsify"]
-LIMIT = 10.0
+LIMIT, PATIENCE = 10.0, 60.0
 
 
 def instances(folder: Path) -> list[dict[str, str]]:
@@ -63,7 +63,7 @@ def judged(folder: Path, row: dict[str, str], text: str, wall: float) -> dict[st
     if found["verdict"] == "sat":
         found["replays"] = replays(folder, row, text)
     if row["verdict"] == "sat":
-        twice = [answer(folder, row, LIMIT, "--deterministic")[0] for _ in range(2)]
+        twice = [answer(folder, row, PATIENCE, "--deterministic")[0] for _ in range(2)]
         found["same twice"] = twice[0] == twice[1]
     print(json.dumps(found), flush=True)
     return found
