@@ -13,6 +13,7 @@ PUBLIC = {
     "curve": "pertcore.evaluation.curve",
     "robustness": "pertcore.evaluation.robustness",
     "compare": "pertcore.evaluation.compare",
+    "falsify": "pertcore.falsification.run",
     "data": "pertcore.data",
     "doubts": "pertcore.attacks.doubts",
     "jacobian": "pertcore.solvers.jacobian",
@@ -39,7 +40,10 @@ PUBLIC = {
 }
 
 # Names that need a library beyond NumPy, SciPy and Numba, and the extra that brings it.
-EXTRAS = {"from_onnx": "onnx", "differentiate": "onnx", "from_torch": "torch", "from_jax": "jax"}
+EXTRAS = {
+    "from_onnx": "onnx", "differentiate": "onnx", "falsify": "onnx", "from_torch": "torch",
+    "from_jax": "jax",
+}  # fmt: skip
 
 __all__ = ["__version__", *PUBLIC]
 

@@ -18,6 +18,7 @@ import pytest
 
 from pertcore.demo import AUTOENCODER, CLASSIFIER, digits
 from pertcore.errors import PertcoreWarning
+from tests.falsification.nets import spec
 from tests.test_docs import ROOT, TEXTS
 
 RUN = {"python", "sh"}
@@ -81,6 +82,13 @@ def needed(code):
     return f"{absent[0]}: the data folder is absent" if absent else ""
 
 
+def property_of(x, label, eps):
+    """Another class of ten scores at least as much, within eps of x and inside [0, 1]."""
+    box = [(repr(max(v - eps, 0.0)), repr(min(v + eps, 1.0))) for v in x.astype(float).tolist()]
+    others = [f"(and (>= Y_{k} Y_{label}))" for k in range(10) if k != label]
+    return spec(box, 10, f"(or {' '.join(others)})")
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """Somewhere with the files that pages name, and the command line in reach."""
@@ -90,6 +98,8 @@ def folder(tmp_path, monkeypatch):
     np.save(tmp_path / "pictures.npy", (np.rint(x[:20] * 255) / 255).astype(np.float32))
     shutil.copy(CLASSIFIER, tmp_path / "model.onnx")
     shutil.copy(AUTOENCODER, tmp_path / "autoencoder.onnx")
+    (tmp_path / "property.vnnlib").write_text(property_of(x[0].ravel(), y[0], 0.1))
+    (tmp_path / "instances.csv").write_text("model.onnx,property.vnnlib\n")
     for name, place in DATA.items():
         if (SHARED / place).exists():
             (tmp_path / name).symlink_to((SHARED / place).resolve())

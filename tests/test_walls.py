@@ -44,6 +44,7 @@ FLOORS = {
         "adapters.onnx.windows",
         "adapters.onnx.rules",
     ),
+    "pertcore/falsification/": (*GROUND, "adapters", "falsification"),  # an entry point
     "pertcore/__init__.py": EVERYTHING,
     "pertcore/cli/": EVERYTHING,
     "pertcore/data/": EVERYTHING,

@@ -24,38 +24,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     try:
         from pertcore.cli.commands import execute
-    except ModuleNotFoundError as error:
-        return _fail(error, REFUSED, _missing(error))
-    try:
+
         return execute(arguments or ["--help"])
-    except KeyboardInterrupt as error:
-        return _fail(error, STOPPED, "stopped")
-    except (InputError, ModelError) as error:
-        return _fail(error, WRONG_USE, as_flags(str(error)))
-    except PertcoreError as error:
-        return _fail(error, REFUSED, as_flags(str(error)))
-    except ModuleNotFoundError as error:
-        return _fail(error, REFUSED, _missing(error))
-    except MemoryError as error:
-        return _fail(error, REFUSED, "out of memory: give a smaller --batch-size")
-    except OSError as error:
+    except (Exception, KeyboardInterrupt) as error:
+        # the last boundary: a user never sees a traceback
+        if os.environ.get("PERTCORE_DEBUG"):
+            raise
+        code, text = told(error)
+        sys.stderr.write(f"pertcore: {text}\n")
+        return code
+
+
+def told(error: BaseException) -> tuple[int, str]:
+    """The exit code of an error and the one line that is said of it."""
+    code, text = REFUSED, f"{type(error).__name__}: {error} {FAULT}"
+    if isinstance(error, KeyboardInterrupt):
+        code, text = STOPPED, "stopped"
+    elif isinstance(error, PertcoreError):
+        code = WRONG_USE if isinstance(error, InputError | ModelError) else REFUSED
+        text = as_flags(str(error))
+    elif isinstance(error, ModuleNotFoundError):
+        text = _missing(error)
+    elif isinstance(error, MemoryError):
+        text = "out of memory: give a smaller --batch-size"
+    elif isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
-        return _fail(error, REFUSED, f"{where}{error.strerror or error}")
-    except Exception as error:  # noqa: BLE001  (the last boundary: a user never sees a traceback)
-        return _fail(error, REFUSED, f"{type(error).__name__}: {error} {FAULT}")
+        text = f"{where}{error.strerror or error}"
+    return code, " ".join(text.split())
 
 
 def _missing(error: ModuleNotFoundError) -> str:
     if error.name is None or error.name.startswith("pertcore"):
         return f"{error} {FAULT}"
     return f"needs {error.name}: pip install 'pertcore[onnx,cli]'"
-
-
-def _fail(error: BaseException, code: int, text: str) -> int:
-    if os.environ.get("PERTCORE_DEBUG"):
-        raise error
-    sys.stderr.write(f"pertcore: {' '.join(text.split())}\n")
-    return code
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def test_help_is_quick_and_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for command in ("demo", "info", "attack", "differentiate"):
+    for command in ("demo", "info", "attack", "differentiate", "falsify"):
         assert re.search(rf"^  {command} ", done.stdout, re.MULTILINE)
 
 

@@ -65,7 +65,7 @@ def test_the_rest_is_left_alone(said: str) -> None:
 
 def test_every_flag_exists(capfd: pytest.CaptureFixture[str]) -> None:
     shown = ""
-    for command in ("attack", "info", "differentiate"):
+    for command in ("attack", "info", "differentiate", "falsify"):
         main([command, "--help"])
         shown += capfd.readouterr().out
     assert [flag for flag in FLAGS.values() if flag not in shown] == []

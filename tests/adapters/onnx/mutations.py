@@ -68,8 +68,8 @@ def one_moving(rng, case):
     return model
 
 
-def mutated(number, seed=0):
-    """Bytes of broken model `number`."""
+def mutated(number, seed=0, source=source):
+    """Bytes of broken model `number`, of one that `source(rng)` gives."""
     rng = np.random.default_rng([seed, number])
     model = source(rng)
     kind = rng.integers(5)

@@ -1,0 +1,1 @@
+"""Counterexamples to VNN-LIB properties: read, searched for, replayed on the untouched model."""
