@@ -108,7 +108,8 @@ def driven_budgets(
     """A row a budget of a regression."""
     rows = [
         (f"{e:.5g}", shown(float(mean)), shown(float(p)),
-         f"{shown(float(a))} to {shown(float(b))}", percent(float(share)))
+         f"{shown(float(a))} to {shown(float(b))}" if np.isfinite(a) else "-",
+         percent(float(share)))
         for e, mean, p, a, b, share in zip(eps, loss, psnr, low, high, success, strict=True)
     ]  # fmt: skip
     header = ("eps", "mean loss", "output PSNR, dB", "95 % interval", "success")

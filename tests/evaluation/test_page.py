@@ -162,6 +162,7 @@ def test_a_regression_curve_shows_signals_and_outputs(tmp_path: Path) -> None:
     (shown,) = page.galleries
     assert all(len(picture.images) == 5 for picture in shown.pictures) and not shown.filters
     assert len(page.details[0].rows) == 11
+    assert page.details[0].rows[0][3] == "-"  # an unchanged output has no finite PSNR
 
 
 def test_robustness(tmp_path: Path) -> None:

@@ -55,8 +55,12 @@ def test_rows_equal_a_local_run_though_a_worker_is_killed(tmp_path: Path) -> Non
     assert (local / "x_adv.npy").read_bytes() == (cluster / "x_adv.npy").read_bytes()
 
 
-def test_a_curve_is_the_same_on_workers(tmp_path: Path) -> None:
-    words = ["curve", *ATTACK[1:], "--points", "5", "--limit", "24"]
+@pytest.mark.parametrize("kind", ["curve", "robustness"])
+def test_measures_are_the_same_on_workers(kind: str, tmp_path: Path) -> None:
+    words = [kind, *ATTACK[1:], "--points", "5", "--limit", "24"]
+    if kind == "robustness":
+        for flag in ("--eps", "--points"):
+            del words[words.index(flag) : words.index(flag) + 2]
     assert main([*words, "--out", str(tmp_path / "local")]) == 0
     assert main([*words, "--engine", "ray", "--workers", "2", "--out", str(tmp_path / "ray")]) == 0
     from pyarrow import parquet
