@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pertcore.cli.properties import falsify
 from pertcore.errors import InputError
 
 app = typer.Typer(
@@ -305,48 +306,7 @@ def _measured(kind: str, given: dict[str, Any]) -> None:
     run(AttackArguments(kind=kind, **{**given, "freeze": given["freeze"] or []}))
 
 
-@app.command()
-def falsify(
-    model: Annotated[
-        Path | None, typer.Argument(metavar="MODEL.onnx", help="ONNX file, or .gz of one.")
-    ] = None,
-    spec: Annotated[
-        Path | None, typer.Argument(metavar="SPEC.vnnlib", help="VNN-LIB 1.0, or .gz of it.")
-    ] = None,
-    csv: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Many: lines of model,spec,timeout.")
-    ] = None,
-    timeout: Annotated[
-        float | None, typer.Option(help="Seconds, the start included; 60, or those of --csv.")
-    ] = None,
-    rounds: Annotated[int | None, typer.Option(help="Rounds of the search at most.")] = None,
-    jobs: Annotated[int | None, typer.Option(help="Processes of --csv; as many as cores.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
-    threads: Annotated[int | None, typer.Option(help="Threads of the model.")] = None,
-    deterministic: Annotated[
-        bool, typer.Option("--deterministic", help="Same seed, same bits.")
-    ] = False,
-    out: Annotated[
-        str | None, typer.Option(help="File for the answer; with --csv a folder for all.")
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the unfinished --csv run in --out.")
-    ] = False,
-) -> None:
-    """Search a counterexample to a VNN-LIB property, and replay it on the model as it is.
-
-    Prints sat and the counterexample in the format of VNN-COMP, else unknown, timeout or error:
-    a search that fails proves nothing.
-    """
-    given = dict(locals())
-    if given["csv"] is None:
-        from pertcore.cli.falsify import run
-
-        run(**given)
-    else:
-        from pertcore.cli.instances import run_all
-
-        run_all(**given)
+app.command()(falsify)
 
 
 @app.command()

@@ -157,7 +157,7 @@ def test_a_search_does_not_outlive_its_command(tmp_path, how):
     time.sleep(1.5)  # the search is inside of the model
     assert alive(found[0])
     os.kill(process.pid, how)
-    said = process.communicate(timeout=10)[1]
+    said = process.communicate(timeout=40)[1]
     if how == signal.SIGINT:
         assert process.returncode == 130 and said == "pertcore: stopped\n"
     until = time.monotonic() + 5

@@ -83,9 +83,9 @@ def test_rows_are_those_of_the_call_whatever_the_blocks(name: str, tmp_path: Pat
     np.testing.assert_array_equal(np.load(folders[0] / "x_adv.npy"), wanted.x_adv)
 
 
-def begun(name: str, folder: Path) -> subprocess.Popen[bytes]:
+def begun(name: str, folder: Path, *more: str) -> subprocess.Popen[bytes]:
     code = "import sys; from pertcore.cli.app import main; sys.exit(main(sys.argv[1:]))"
-    flags = [*RUNS[name], "--batch-size", "4", "--limit", "200", "--out", str(folder)]
+    flags = [*RUNS[name], "--batch-size", "4", "--limit", "200", "--out", str(folder), *more]
     return subprocess.Popen(
         [sys.executable, "-c", code, *flags], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
@@ -133,7 +133,7 @@ def test_killed_and_resumed_equals_unbroken(
 
 
 def test_ctrl_c_keeps_what_is_finished(tmp_path: Path) -> None:
-    process = begun("curve", tmp_path)
+    process = begun("curve", tmp_path, "--steps", "1000")  # too long to end before the signal
     wait_for_parts(tmp_path, process, 3)
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=60)
