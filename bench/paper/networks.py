@@ -141,6 +141,6 @@ NETWORKS = {
         "cifar10", lambda: autoencoder(CIFAR, 1536), Recipe(6, 1e-3), "itself"
     ),
     "colorizer": Network("cifar10", colorizer, Recipe(5, 4e-3, batch=128, half=True), "colours"),
-    "nin": Network("cifar10", nin, Recipe(30, 4e-3, 5e-4, batch=128, augment=True, half=True)),
-    "densenet40": Network("cifar10", densenet40, Recipe(40, 6e-3, 5e-4, augment=True, half=True)),
+    "nin": Network("cifar10", nin, Recipe(6, 4e-3, 5e-4, batch=128, augment=True, half=True)),
+    "densenet40": Network("cifar10", densenet40, Recipe(3, 6e-3, 5e-4, augment=True, half=True)),
 }
