@@ -46,7 +46,7 @@ def measured(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Table III on the first `samples`, and on the first `shown` of them Fig. 1's curves at `eps`,
     the portfolio's at `portfolio`, and at `variants` other settings of Algorithm 1."""
     held = subject(settings["network"], settings["samples"], folder)
-    batch = 1000 if held.x[0].size < 1000 else 50
+    batch = 1000 if held.x[0].size < 1000 else 20
     table, norms = robustness(held, batch)
     found: dict[str, Any] = {"network": held.told, "table": table}
     if not settings["eps"]:

@@ -75,17 +75,12 @@ FULL = (
         "lenet5", 10000, (0.02, 0.04, 0.06, 0.08, 0.1, 0.13, 0.16, 0.2, 0.25), shown=500,
         portfolio=(0.06, 0.08, 0.1), variants=0.08,
     ),
+    classifier("nin", 200, (0.002, 0.004, 0.008, 0.012, 0.018), shown=80, portfolio=(0.008,)),
     classifier(
-        "nin", 300, (0.001, 0.002, 0.004, 0.008, 0.012, 0.018, 0.025), shown=100,
-        portfolio=(0.004, 0.008),
+        "densenet40", 80, (0.001, 0.002, 0.004, 0.006, 0.01), shown=40, portfolio=(0.004,)
     ),
     classifier(
-        "densenet40", 150, (0.001, 0.002, 0.004, 0.006, 0.01, 0.015), shown=60,
-        portfolio=(0.002, 0.004),
-    ),
-    classifier(
-        "given-resnet20", 300, (0.001, 0.002, 0.004, 0.006, 0.01), shown=100,
-        portfolio=(0.002, 0.004),
+        "given-resnet20", 200, (0.001, 0.002, 0.004, 0.006, 0.01), shown=100, portfolio=(0.004,)
     ),
     Job("fig2", "fooled", {
         "networks": {"fcnn": 0.08, "lenet5": 0.16, "nin": 0.018, "densenet40": 0.01},
