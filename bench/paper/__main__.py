@@ -19,11 +19,16 @@ from typing import Any
 import pertcore as pc
 from bench.machine import machine_facts
 from bench.models import ROOT
-from bench.paper.data import Absent
+from bench.paper.data import AbsentError
+from bench.paper.draw import drawn
 from bench.paper.jobs import FULL, QUICK, Job
+from bench.paper.page import page as written_page
+from bench.paper.page import read
 from bench.paper.train import FOLDER
 
 RESULTS = ROOT / "bench" / "results" / "paper"
+QUICKLY = ROOT / "build" / "paper-quick"
+PAGE = ROOT / "docs" / "paper.md"
 
 
 def made(jobs: Sequence[Job], results: Path, networks: Path) -> list[str]:
@@ -38,7 +43,7 @@ def made(jobs: Sequence[Job], results: Path, networks: Path) -> list[str]:
         try:
             started = time.perf_counter()
             found = job.run(networks)
-        except Absent as reason:
+        except AbsentError as reason:
             print(f"{job.name}: left out, {reason}", flush=True)
             absent.append(job.name)
             continue
@@ -72,8 +77,22 @@ def main() -> None:
     options = parser.parse_args()
     warnings.simplefilter("ignore", pc.PertcoreWarning)
     jobs = [job for job in (QUICK if options.quick else FULL) if job.name.startswith(options.only)]
-    out = options.out or (ROOT / "build" / "paper-quick" if options.quick else None)
-    made(jobs, RESULTS if out is None else out, options.networks)
+    out = options.out or (QUICKLY if options.quick else None)
+    results = out or RESULTS
+    made(jobs, results, options.networks)
+    if not options.only:
+        shown(jobs, results, PAGE if out is None else out / "paper.md")
+
+
+def shown(jobs: Sequence[Job], results: Path, page: Path) -> None:
+    """The page and, in a folder beside it, its figures."""
+    stored = read(results, jobs)
+    if not stored:
+        print("nothing is measured, so no page is written", flush=True)
+        return
+    figures = drawn(stored, page.parent / "paper")
+    page.write_text(written_page(stored, jobs, figures, "paper"))
+    print(f"{page}: {len(stored)} results, figures {', '.join(figures)}", flush=True)
 
 
 if __name__ == "__main__":

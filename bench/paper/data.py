@@ -19,18 +19,19 @@ WHERE = {
     "files (mnist/train-images-idx3-ubyte.gz, ...) from ossci-datasets.s3.amazonaws.com/mnist",
     "cifar10": "cifar-10-batches-bin/ from www.cs.toronto.edu/~kriz/cifar.html",
     "stl10": "stl10_binary/ from cs.stanford.edu/~acoates/stl10",
-    "voc2012": "voc2012/, pictures of PASCAL VOC with their .xml, from host.robots.ox.ac.uk/pascal",
+    "voc2012": "voc2012/, Annotations/ and JPEGImages/ in it or all together, from "
+    "host.robots.ox.ac.uk/pascal",
 }
 
 
-class Absent(Exception):
+class AbsentError(Exception):
     """A data set or a given network is not there; the message says where it can be had."""
 
 
 def images(data: str, part: str) -> tuple[np.ndarray, np.ndarray]:
     """uint8 images (n, channels, height, width) and int64 labels (n,) of "train" or "test".
 
-    data: "digits" (scikit-learn's, 8 x 8, no file needed), "mnist" or "cifar10". Raises Absent.
+    data: "digits" (scikit-learn's, 8 x 8, no file needed), "mnist" or "cifar10". Raises AbsentError.
     """
     x, y = {"digits": _digits, "mnist": _mnist, "cifar10": _cifar}[data](part)
     return np.ascontiguousarray(x), y.astype(np.int64)
@@ -42,7 +43,10 @@ def scaled(x: np.ndarray) -> np.ndarray:
 
 
 def pictures(count: int) -> np.ndarray:
-    """The first `count` pictures (n, 3, 96, 96) uint8 of STL-10's unlabelled part. Raises Absent."""
+    """The first `count` pictures (n, 3, 96, 96) uint8 of STL-10's unlabelled part.
+
+    Raises AbsentError.
+    """
     folder = datasets()
     sample, binary = folder / "stl10_sample.npz", folder / "stl10_binary" / "unlabeled_X.bin"
     if sample.is_file():
@@ -57,9 +61,9 @@ def datasets() -> Path:
 
 
 def present(data: str, path: Path) -> Path:
-    """The path, if there is something; raises Absent with where to get it."""
+    """The path, if there is something; raises AbsentError with where to get it."""
     if not path.exists():
-        raise Absent(
+        raise AbsentError(
             f"{data} is missing: put {WHERE[data]}, into datasets/ of the folder that "
             "PERTCORE_DATA names"
         )

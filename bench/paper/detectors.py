@@ -15,7 +15,7 @@ import numpy as np
 import pertcore as pc
 from bench.detector import Detector, fastestdet
 from bench.models import data_folder
-from bench.paper.data import Absent, present
+from bench.paper.data import AbsentError, present
 from pertcore.detection import losses
 from pertcore.detection.boxes import Detections, compare
 
@@ -38,12 +38,12 @@ def attacks(detector: Detector) -> dict[str, tuple[dict[str, Any], bool]]:
     }  # fmt: skip
 
 
-def measured(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
+def measured(settings: dict[str, Any], _: Path) -> dict[str, Any]:
     """A row an attack and eps (of 255), p = inf inside the box, over the first `samples` pictures;
-    of the first `shown` with the most boxes the pictures themselves. Raises Absent."""
+    of the first `shown` with the most boxes the pictures themselves. Raises AbsentError."""
     held = data_folder()
     if held is None:
-        raise Absent("the detector is missing: set PERTCORE_DATA")
+        raise AbsentError("the detector is missing: set PERTCORE_DATA")
     present("voc2012", held / "datasets" / "voc2012")
     whole = fastestdet(held)[0]
     n = settings["samples"]

@@ -18,7 +18,11 @@ TITLES = {
     "fcnn": "FCNN (MNIST)", "lenet5": "LeNet-5 (MNIST)", "nin": "NIN (CIFAR-10)",
     "densenet40": "DenseNet-40 (CIFAR-10)", "given-resnet20": "ResNet-20 (CIFAR-10, given)",
     "fcnn-adam": "FCNN, Adam", "fcnn-adam-decay": "FCNN, Adam with decay",
-    "digits-fcnn": "FCNN (digits)", "given-lenet5": "LeNet-5 (MNIST, given)",
+    "lenet5-adam": "LeNet-5, Adam", "digits-fcnn": "FCNN (digits)",
+    "given-lenet5": "LeNet-5 (MNIST, given)",
+    "mnist-autoencoder": "MNIST autoencoder", "cifar-autoencoder": "CIFAR-10 autoencoder",
+    "digits-autoencoder": "digits autoencoder", "colorizer": "colorization, STL-10",
+    "given-colorizer": "given colorization, STL-10",
 }  # fmt: skip
 # method -> colour and line; the paper's are solid, single steps thin.
 STYLES = {
@@ -36,11 +40,15 @@ LINES = {
     "linear-1, labels": ("#17becf", "--"), "linear-10, labels": ("#d62728", "-"),
     "linear-10, own output": ("#1f77b4", "-"), "linear-10, vanishing": ("#2ca02c", "-"),
 }  # fmt: skip
-PANELS = {
-    "fig4a": "(a) MNIST autoencoder, p = 2", "fig4b": "(b) MNIST autoencoder, p = inf",
-    "fig4c": "(c) CIFAR-10 autoencoder, pixels", "fig4d": "(d) colorization, STL-10, p = inf",
-    "fig4d-given": "the given colorization network, p = inf",
-}  # fmt: skip
+LETTERS = {"fig4a": "(a) ", "fig4b": "(b) ", "fig4c": "(c) ", "fig4d": "(d) ", "fig4d-given": ""}
+
+
+def panel(key: str, part: dict[str, Any]) -> str:
+    """The title of a panel of Fig. 4."""
+    settings = part["settings"]
+    pixels = all("pixel" in name for name in settings["attacks"])
+    where = "pixels" if pixels else f"p = {settings['norm']}"
+    return f"{LETTERS[key]}{TITLES[settings['network']]}, {where}"
 
 
 def drawn(results: Results, folder: Path) -> list[str]:
@@ -133,7 +141,7 @@ def fooled(parts: Results) -> Any:
 
 
 def mosaic(axis: Any, rows: list[np.ndarray], names: list[str]) -> None:
-    """Rows of images (n, channels, h, w) uint8 with a gap of two pixels, their names to the left."""
+    """Rows of images (n, channels, h, w) uint8, two pixels apart, their names to the left."""
     n, _, h, w = rows[0].shape
     whole = np.full((len(rows) * (h + 2), n * (w + 2), 3), 255, np.uint8)
     for r, images in enumerate(rows):
@@ -150,8 +158,6 @@ def mosaic(axis: Any, rows: list[np.ndarray], names: list[str]) -> None:
 
 def restored(parts: Results) -> Any:
     """Fig. 3: inputs and outputs, as they are, with noise and attacked."""
-    titles = {"fig3a": "(a) autoencoder", "fig3b": "(b) autoencoder, pixels",
-              "fig3c": "(c) colorization"}  # fmt: skip
     figure, axes = grid(len(parts), len(parts), 4.6, 6.2)
     for axis, (key, part) in zip(axes, sorted(parts.items()), strict=False):
         rows, names = [], []
@@ -163,7 +169,7 @@ def restored(parts: Results) -> Any:
                 "output" + psnr.format(panel.get("psnr_out")),
             ]
         mosaic(axis, rows, names)
-        axis.set_title(titles[key], fontsize=10)
+        axis.set_title(f"({key[-1]}) {TITLES[part['settings']['network']]}", fontsize=10)
     return figure
 
 
@@ -181,7 +187,7 @@ def psnrs(parts: Results) -> Any:
                 [r["half"] or 0 for r in rows], fmt=line, marker=".", color=colour, label=name,
                 elinewidth=0.7, capsize=2, linewidth=1.4,
             )  # fmt: skip
-        axis.set(title=PANELS[key], xlabel="input PSNR (dB)", ylabel="output PSNR (dB)")
+        axis.set(title=panel(key, part), xlabel="input PSNR (dB)", ylabel="output PSNR (dB)")
         axis.grid(alpha=0.3)
         axis.legend(fontsize=7)
     return figure
@@ -232,10 +238,13 @@ def boxes(parts: Results) -> Any:
 def _boxed(axis: Any, found: Any, side: int) -> None:
     from matplotlib.patches import Rectangle
 
+    surest = sorted(found[1], reverse=True)[:10][-1:]  # more names than ten cover the picture
     for (left, top, right, bottom), score, name in zip(*found, strict=True):
         corner = (left * side, top * side)
         size = ((right - left) * side, (bottom - top) * side)
         axis.add_patch(Rectangle(corner, *size, fill=False, color="#ffdd00", linewidth=1.4))
+        if score < surest[0]:
+            continue
         axis.text(
             max(corner[0], 0) + 3, max(corner[1], 0) + 12, f"{name} {score:.2f}", fontsize=7,
             color="black", clip_on=True,

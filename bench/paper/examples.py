@@ -47,16 +47,14 @@ def restored(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
     if "psnr" in settings:  # of a perturbation that uses its whole budget
         eps = 10 ** (-settings["psnr"] / 20)
         eps *= 1 if math.isinf(norm) else math.sqrt(held.x[0].size)
-    panels = [_shown(held, held.x, "original", settings, None)]
+    panels = [_shown(held, held.x, "original", None)]
     for name in settings["attacks"]:
         r = regressions.attacked(held, name, eps, norm)
-        panels.append(_shown(held, r.x_adv, name, settings, r.metrics))
+        panels.append(_shown(held, r.x_adv, name, r.metrics))
     return {"network": held.told, "eps": eps, "panels": panels}
 
 
-def _shown(
-    held: Subject, x: np.ndarray, name: str, settings: dict[str, Any], metrics: Any
-) -> dict[str, Any]:
+def _shown(held: Subject, x: np.ndarray, name: str, metrics: Any) -> dict[str, Any]:
     told = {} if metrics is None else {
         f"psnr_{side}": float(np.mean(metrics[f"psnr_{side}"])) for side in ("in", "out")
     }  # fmt: skip

@@ -33,7 +33,7 @@ class Job:
     settings: dict[str, Any]
 
     def run(self, folder: Path) -> dict[str, Any]:
-        """The figures; networks are trained into `folder`. Raises Absent."""
+        """The figures; networks are trained into `folder`. Raises AbsentError."""
         return MAKERS[self.maker](self.settings, folder)
 
 
@@ -66,15 +66,16 @@ PIXELS = list(regressions.PIXELS)
 LEVELS = [0.01, 0.02, 0.05, 0.1, 0.15, 0.2]
 FULL = (
     classifier(
-        "fcnn", 10000, (0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.13, 0.16), shown=1000,
+        "fcnn", 10000, (0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.13, 0.16), shown=5000,
         portfolio=(0.04, 0.06, 0.08, 0.1, 0.13), variants=0.06,
     ),
     classifier("fcnn-adam", 10000),
     classifier("fcnn-adam-decay", 10000),
     classifier(
-        "lenet5", 10000, (0.02, 0.04, 0.06, 0.08, 0.1, 0.13, 0.16, 0.2, 0.25), shown=500,
+        "lenet5", 10000, (0.02, 0.04, 0.06, 0.08, 0.1, 0.13, 0.16, 0.2, 0.25), shown=1000,
         portfolio=(0.06, 0.08, 0.1), variants=0.08,
     ),
+    classifier("lenet5-adam", 10000),
     classifier("nin", 200, (0.002, 0.004, 0.008, 0.012, 0.018), shown=80, portfolio=(0.008,)),
     classifier(
         "densenet40", 80, (0.001, 0.002, 0.004, 0.006, 0.01), shown=40, portfolio=(0.004,)
@@ -102,7 +103,7 @@ FULL = (
         "fig4d-given", "given-colorizer", 6, "inf", levels=[0.01, 0.04], attacks=LOCAL
     ),
     Job("fig5", "detector", {"samples": 30, "eps": [1, 2, 4, 8], "shown": 3, "pictured": 8}),
-    Job("table1", "table1", {"network": "mnist-autoencoder", "samples": 10, "eps": 0.05}),
+    Job("table1", "table1", {"network": "cifar-autoencoder", "samples": 5, "eps": 0.03}),
     Job("table2", "table2", {"network": "fcnn", "samples": 1000, "eps": 0.06}),
 )  # fmt: skip
 # The bundled digits, and a few samples of what the data folder gives.

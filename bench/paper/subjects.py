@@ -15,7 +15,7 @@ import onnx
 
 import pertcore as pc
 from bench.models import data_folder
-from bench.paper.data import Absent, images, pictures, scaled
+from bench.paper.data import AbsentError, images, pictures, scaled
 from bench.paper.networks import NETWORKS
 from bench.regression_tasks import LUMA
 
@@ -42,10 +42,10 @@ class Subject:
 def subject(name: str, count: int, folder: Path, side: int = 96) -> Subject:
     """The first `count` test samples and the network, trained into `folder` where it is missing.
 
-    side: of the pictures' middles that a colouring network gets. Raises Absent.
+    side: of the pictures' middles that a colouring network gets. Raises AbsentError.
     """
     path, data = located(name, folder)
-    told = f"given: {path.name}" if name in GIVEN else onnx.load(path).doc_string
+    told = f"given: {path.name}" if name in GIVEN else onnx.load(path).graph.doc_string
     if name in COLOURING:
         x = greys(count, side)
         oracle = pc.from_onnx(path, input_shape=x.shape[1:], threads=1)
@@ -64,7 +64,9 @@ def located(name: str, folder: Path) -> tuple[Path, str]:
     data, file = GIVEN[name]
     path = (data_folder() or Path()) / "models" / file
     if not path.is_file():
-        raise Absent(f"{name} is missing: models/{file} of the folder that PERTCORE_DATA names")
+        raise AbsentError(
+            f"{name} is missing: models/{file} of the folder that PERTCORE_DATA names"
+        )
     return path, data
 
 

@@ -1,0 +1,130 @@
+"""The section of docs/paper.md that holds the paper's claims against what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bench.page import table
+from bench.paper import claims
+from bench.paper.claims import PRINTED, RIVALS, ROW
+from bench.paper.classifiers import VARIANTS
+from bench.paper.draw import LETTERS, TITLES, Results, panel
+
+PAIRS = {  # of Fig. 4: what is said to move the output farther, and than what
+    "fig4a": (("quadratic", "linear-1"), ("quadratic", "linear-20"), ("linear-20", "linear-1"),
+              ("iterated-quadratic-20", "linear-20"), ("iterated-quadratic-20", "quadratic")),
+    "fig4c": (("linear-pixel-1", "random-pixel-1"), ("quadratic-pixel-1", "linear-pixel-1"),
+              ("linear-pixel-100", "random-pixel-100")),
+    "fig4d": (("linear-1", "random"), ("linear-20", "linear-1"),
+              ("iterated-quadratic-20", "linear-20")),
+}  # fmt: skip
+PAIRS |= {"fig4b": PAIRS["fig4a"], "fig4d-given": PAIRS["fig4d"]}
+
+
+def held_against(results: Results) -> str:
+    """All claims whose figures are there."""
+    parts = ["## Where the paper's claims hold and where not\n"]
+    for title, needs, rows in CLAIMS:
+        if any(name.startswith(needs) for name in results) and (said := rows(results)):
+            parts.append(f"### {title}\n\n{said}")
+    return "\n".join(parts)
+
+
+def outperforms(results: Results) -> str:
+    """Algorithm 1-T against PGD and DeepFool, over budgets, then within DeepFool's norms."""
+    lead = (
+        "Verdicts by network: at how many budgets Algorithm 1-10 is ahead and behind where the two "
+        "are told apart sample by sample (sign test, 5 %), then the range of its lead in points of "
+        "fooling ratio."
+    )
+    against = table(("network", *RIVALS), claims.duels(results))
+    rows = [
+        (claims.title(part), *part["within DeepFool's norms"].values())
+        for part in claims.classified(results)
+    ]
+    names = claims.classified(results)[0]["within DeepFool's norms"]
+    within = "\nHow many they fool of the samples that DeepFool reaches, each within its norm:\n\n"
+    return lead + against + within + table(("network", *names), rows)
+
+
+def otherwise(results: Results) -> str:
+    """Algorithm 1 in other settings."""
+    parts = [part for part in claims.classified(results) if "variants" in part]
+    if not parts:
+        return ""
+    rows = [
+        (name, *(f"{100 * p['variants']['fooled'][name] / p['right']:.0f} %" for p in parts))
+        for name in VARIANTS
+    ]
+    heads = [f"{claims.title(p)}, eps = {p['variants']['eps']:g}" for p in parts]
+    return table(("attack", *heads), rows)
+
+
+def single_steps(results: Results) -> str:
+    return "".join(f"* {claims.steps_gap(part)}\n" for part in claims.classified(results))
+
+
+def printed(results: Results) -> str:
+    """Table III over the printed values, and whether the three measures agree on the order."""
+    rows, order = [], {}
+    for part in results.values():
+        if part["maker"] == "classifier":
+            name = part["settings"]["network"]
+            wanted = PRINTED.get(ROW.get(name, name))
+            if wanted is not None:
+                found = [part["table"][k] / wanted[k] for k in wanted]
+                rows.append((TITLES[name], *(f"{ratio:.2f}" for ratio in found)))
+            if name in PRINTED:
+                order[TITLES[name]] = [part["table"][k] for k in ("rho1", "rho2", "eps99")]
+    if not rows:
+        return ""
+    ranks = {tuple(sorted(order, key=lambda n, k=k: order[n][k])) for k in range(3)}
+    agree = "agree" if len(ranks) == 1 else "do not agree"
+    said = f"\nThe three measures {agree} on the order of the networks"
+    said += f": {' < '.join(next(iter(ranks)))}.\n" if len(ranks) == 1 else ".\n"
+    return table(("measured over printed", "test error", "rho1", "rho2", "eps99"), rows) + said
+
+
+def regressions(results: Results) -> str:
+    """Who moves the output of a regression farther, at every eps."""
+    parts = []
+    for key, pairs in PAIRS.items():
+        if key not in results:
+            continue
+        found = [
+            (ours, rival, won) for ours, rival in pairs
+            if (won := claims.wins(results[key], ours, rival))
+        ]  # fmt: skip
+        rows = [
+            (f"{ours} over {rival}", *(f"{gain:+.1f} dB, {more}/{of}" for _, more, of, gain in won))
+            for ours, rival, won in found
+        ]
+        eps = [f"eps {at:.3g}" for at, *_ in found[0][2]]
+        parts.append((key, table((panel(key, results[key]), *eps), rows)))
+    text = "By how much lower the mean output PSNR of the first is, and on how many pictures it "
+    text += "moves the output farther, at the same eps:"
+    return text + "\n".join(rows for _, rows in sorted(parts))
+
+
+def boxed(results: Results) -> str:
+    """Fig. 4 inside the box [0, 1], at one eps."""
+    parts = {key: results[key] for key in LETTERS if "boxed" in results.get(key, {})}
+    lines = []
+    for key, part in parts.items():
+        said = ", ".join(f"{row['attack']} {row['psnr_out']:.1f}" for row in part["boxed"])
+        lines.append(f"* {panel(key, part)}, eps = {part['boxed'][0]['eps']:.3g}: {said} dB\n")
+    return "".join(lines)
+
+
+CLAIMS: tuple[tuple[str, str, Callable[[Results], str]], ...] = (
+    ('"Algorithm 1-T outperforms DeepFool and PGD" (Fig. 1)', "classifier-", outperforms),
+    ("Algorithm 1 in other settings", "classifier-", otherwise),
+    (
+        '"The same for Algorithm 1 with respect to other non-iterative methods such as FGSM"',
+        "classifier-", single_steps,
+    ),
+    ("The printed measures, and that they are coherent (Table III)", "classifier-", printed),
+    ('"quadratic performs competitively, even compared to iterative methods" (Fig. 4)', "fig4",
+     regressions),
+    ("The same inside the box [0, 1]", "fig4", boxed),
+)  # fmt: skip
