@@ -41,14 +41,14 @@ def made(jobs: Sequence[Job], results: Path, networks: Path) -> list[str]:
             print(f"{job.name}: is there", flush=True)
             continue
         try:
-            started = time.perf_counter()
+            started = time.process_time()
             found = job.run(networks)
         except AbsentError as reason:
             print(f"{job.name}: left out, {reason}", flush=True)
             absent.append(job.name)
             continue
-        seconds = time.perf_counter() - started
-        print(f"{job.name}: {seconds:.0f} s", flush=True)
+        seconds = time.process_time() - started
+        print(f"{job.name}: {seconds:.0f} s of processor time", flush=True)
         written(path, job, {"seconds": round(seconds, 1), "machine": machine_facts(), **found})
     return absent
 

@@ -31,7 +31,8 @@ class AbsentError(Exception):
 def images(data: str, part: str) -> tuple[np.ndarray, np.ndarray]:
     """uint8 images (n, channels, height, width) and int64 labels (n,) of "train" or "test".
 
-    data: "digits" (scikit-learn's, 8 x 8, no file needed), "mnist" or "cifar10". Raises AbsentError.
+    data: "digits" (scikit-learn's, 8 x 8, no file needed), "mnist" or "cifar10".
+    Raises AbsentError.
     """
     x, y = {"digits": _digits, "mnist": _mnist, "cifar10": _cifar}[data](part)
     return np.ascontiguousarray(x), y.astype(np.int64)

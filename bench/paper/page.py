@@ -27,10 +27,9 @@ def read(folder: Path, jobs: Sequence[Job]) -> Results:
 
 def page(results: Results, jobs: Sequence[Job], figures: Sequence[str], place: str) -> str:
     """The page of these results, with figures that lie in the folder `place` beside it."""
-    seconds = sum(part["seconds"] for part in results.values())
     machine = next(iter(results.values()))["machine"]
     head = prose.HEAD.format(
-        results="bench/results/paper" if jobs is FULL else "a quick run", minutes=seconds / 60,
+        results="bench/results/paper" if jobs is FULL else "a quick run",
         processor=machine["processor"],
     )  # fmt: skip
     if jobs is not FULL:
