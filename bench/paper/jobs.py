@@ -76,6 +76,7 @@ FULL = (
         portfolio=(0.06, 0.08, 0.1), variants=0.08,
     ),
     classifier("lenet5-adam", 10000),
+    classifier("given-lenet5", 10000),
     classifier("nin", 300, (0.002, 0.004, 0.008, 0.012, 0.018), shown=100, portfolio=(0.008,)),
     classifier(
         "densenet40", 80, (0.001, 0.002, 0.004, 0.006, 0.01), shown=40, portfolio=(0.004,)

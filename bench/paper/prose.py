@@ -47,8 +47,8 @@ FIG4 = """The lower, the stronger; y = f(x), as in the paper. `quadratic` is (13
 printed, `quadratic, best` pertcore's search for better signs, `iterated-quadratic-20` is (11)
 linearised anew twenty times. +- and bars: Student's 95 % interval of the mean, which says how
 pictures differ, not how attacks do. The drawing has the measured input PSNR: linear-20 leaves a
-part of its budget unused. At 96 x 96 the Jacobian of the colorization network does not fit, so (d)
-has no quadratic."""
+part of its budget unused. At 96 x 96 the quadratic problem takes some 20 s a picture, so
+(d) is without it."""
 FIG5 = """FastestDet in place of YOLO, pictures of PASCAL VOC 2012, p = inf, inside the box. Losses
 with VOC's labels (YOLO's training loss) and without (the distance to its own output; the scores of
 what it saw). Mean loss on the labelled boxes, +- 95 %. A confident box (score 0.5) is lost where
@@ -63,3 +63,10 @@ their examples."""
 DATA = """Looked for in `datasets/` of the folder that `PERTCORE_DATA` names, models in `models/`
 of it. A figure whose data is absent is left out, with a line that says so. The digits need no
 file."""
+DUELS = """At how many budgets Algorithm 1-10 is ahead of an attack and behind it where the two are
+told apart sample by sample (sign test over the samples that one of them alone fools, 5 %), then the
+range of its lead in points of fooling ratio."""
+WITHIN = """How many they fool of the samples that DeepFool reaches, each sample within the norm that
+DeepFool needed; "refined": within the smaller norm after the rounds towards a nearer point."""
+FARTHER = """By how much lower the mean output PSNR of the first is, and on how many pictures it moves
+the output farther, at the same eps."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bench.page import table
-from bench.paper import claims
+from bench.paper import claims, prose
 from bench.paper.claims import PRINTED, RIVALS, ROW
 from bench.paper.classifiers import VARIANTS
 from bench.paper.draw import LETTERS, TITLES, Results, panel
@@ -32,19 +32,15 @@ def held_against(results: Results) -> str:
 
 def outperforms(results: Results) -> str:
     """Algorithm 1-T against PGD and DeepFool, over budgets, then within DeepFool's norms."""
-    lead = (
-        "Verdicts by network: at how many budgets Algorithm 1-10 is ahead and behind where the two "
-        "are told apart sample by sample (sign test, 5 %), then the range of its lead in points of "
-        "fooling ratio."
-    )
     against = table(("network", *RIVALS), claims.duels(results))
-    rows = [
-        (claims.title(part), *part["within DeepFool's norms"].values())
-        for part in claims.classified(results)
-    ]
+    rows = []
+    for part in claims.classified(results):
+        for key, name in (("within DeepFool's norms", ""), ("within refined norms", ", refined")):
+            if key in part:
+                rows.append((claims.title(part) + name, *part[key].values()))
     names = claims.classified(results)[0]["within DeepFool's norms"]
-    within = "\nHow many they fool of the samples that DeepFool reaches, each within its norm:\n\n"
-    return lead + against + within + table(("network", *names), rows)
+    within = table(("network", *names), rows)
+    return f"{prose.DUELS}\n\n{against}\n{prose.WITHIN}\n\n{within}"
 
 
 def otherwise(results: Results) -> str:
@@ -101,9 +97,7 @@ def regressions(results: Results) -> str:
         ]
         eps = [f"eps {at:.3g}" for at, *_ in found[0][2]]
         parts.append((key, table((panel(key, results[key]), *eps), rows)))
-    text = "By how much lower the mean output PSNR of the first is, and on how many pictures it "
-    text += "moves the output farther, at the same eps:"
-    return text + "\n".join(rows for _, rows in sorted(parts))
+    return prose.FARTHER + "\n\n" + "\n".join(rows for _, rows in sorted(parts))
 
 
 def boxed(results: Results) -> str:
