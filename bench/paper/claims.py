@@ -30,6 +30,11 @@ def classified(results: Results) -> list[dict[str, Any]]:
     return [part for part in results.values() if "curves" in part]
 
 
+def varied(results: Results) -> list[dict[str, Any]]:
+    """The classifiers on which Algorithm 1 was run in other settings."""
+    return [part for part in results.values() if part["maker"] == "otherwise"]
+
+
 def title(part: dict[str, Any]) -> str:
     return TITLES[part["settings"]["network"]]
 

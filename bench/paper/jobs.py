@@ -15,6 +15,7 @@ from bench.paper import classifiers, closed_forms, detectors, examples, regressi
 
 MAKERS: dict[str, Callable[[dict[str, Any], Path], dict[str, Any]]] = {
     "classifier": classifiers.measured,
+    "otherwise": classifiers.otherwise,
     "regression": regressions.measured,
     "fooled": examples.fooled,
     "restored": examples.restored,
@@ -39,14 +40,21 @@ class Job:
 
 def classifier(
     network: str, samples: int, eps: tuple[float, ...] = (), *, shown: int = 0,
-    portfolio: tuple[float, ...] = (), variants: float = 0.0,
+    portfolio: tuple[float, ...] = (),
 ) -> Job:  # fmt: skip
     """Table III on `samples`, Fig. 1 at eps on the first `shown` of them."""
     settings = {
         "network": network, "samples": samples, "eps": list(eps), "shown": shown,
-        "portfolio": list(portfolio), "variants": variants,
+        "portfolio": list(portfolio),
     }  # fmt: skip
     return Job(f"classifier-{network}", "classifier", settings)
+
+
+def otherwise(network: str, samples: int, eps: float) -> Job:
+    """Algorithm 1 in other settings."""
+    return Job(
+        f"otherwise-{network}", "otherwise", {"network": network, "samples": samples, "eps": eps}
+    )
 
 
 def regression(name: str, network: str, samples: int, norm: str, **settings: Any) -> Job:
@@ -67,13 +75,13 @@ LEVELS = [0.01, 0.02, 0.05, 0.1, 0.15, 0.2]
 FULL = (
     classifier(
         "fcnn", 10000, (0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.13, 0.16), shown=5000,
-        portfolio=(0.04, 0.06, 0.08, 0.1, 0.13), variants=0.06,
+        portfolio=(0.04, 0.06, 0.08, 0.1, 0.13),
     ),
     classifier("fcnn-adam", 10000),
     classifier("fcnn-adam-decay", 10000),
     classifier(
         "lenet5", 10000, (0.02, 0.04, 0.06, 0.08, 0.1, 0.13, 0.16, 0.2, 0.25), shown=1000,
-        portfolio=(0.06, 0.08, 0.1), variants=0.08,
+        portfolio=(0.06, 0.08, 0.1),
     ),
     classifier("lenet5-adam", 10000),
     classifier("given-lenet5", 10000),
@@ -84,6 +92,9 @@ FULL = (
     classifier(
         "given-resnet20", 200, (0.001, 0.002, 0.004, 0.006, 0.01), shown=100, portfolio=(0.004,)
     ),
+    otherwise("fcnn", 1000, 0.06),
+    otherwise("lenet5", 1000, 0.08),
+    otherwise("given-resnet20", 100, 0.003),
     Job("fig2", "fooled", {
         "networks": {"fcnn": 0.08, "lenet5": 0.16, "nin": 0.018, "densenet40": 0.01},
         "samples": 40, "shown": 4,
@@ -110,10 +121,11 @@ FULL = (
 # The bundled digits, and a few samples of what the data folder gives.
 QUICK = (
     classifier(
-        "digits-fcnn", 200, (0.02, 0.05, 0.1, 0.2), shown=100, portfolio=(0.1,), variants=0.1
+        "digits-fcnn", 200, (0.02, 0.05, 0.1, 0.2), shown=100, portfolio=(0.1,)
     ),
     classifier("given-lenet5", 100, (0.05, 0.1), shown=20, portfolio=(0.1,)),
     classifier("given-resnet20", 10, (0.004,), shown=6, portfolio=(0.004,)),
+    otherwise("digits-fcnn", 100, 0.1),
     Job("fig2", "fooled", {"networks": {"digits-fcnn": 0.2}, "samples": 40, "shown": 4}),
     restored("fig3a", "digits-autoencoder", ["random", "quadratic"], psnr=17.0),
     restored("fig3b", "digits-autoencoder", ["random-pixel-1", "linear-pixel-1"], eps=1.0),

@@ -66,7 +66,9 @@ file."""
 DUELS = """At how many budgets Algorithm 1-10 is ahead of an attack and behind it where the two are
 told apart sample by sample (sign test over the samples that one of them alone fools, 5 %), then the
 range of its lead in points of fooling ratio."""
-WITHIN = """How many they fool of the samples that DeepFool reaches, each sample within the norm that
-DeepFool needed; "refined": within the smaller norm after the rounds towards a nearer point."""
-FARTHER = """By how much lower the mean output PSNR of the first is, and on how many pictures it moves
-the output farther, at the same eps."""
+WITHIN = """How many they fool of the samples that DeepFool reaches, each within the norm that it
+needed; "refined": within the smaller norm after the rounds towards a nearer point."""
+FARTHER = """By how much lower the mean output PSNR of the first is, and on how many pictures it
+moves the output farther, at the same eps."""
+OTHERWISE = """Share of the images fooled at one eps; in brackets, of those that are not, the mean of
+abs(eta) / eps: what is spent of the budget."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from bench.page import table
 from bench.paper import claims, prose
 from bench.paper.claims import PRINTED, RIVALS, ROW
 from bench.paper.classifiers import VARIANTS
 from bench.paper.draw import LETTERS, TITLES, Results, panel
+from bench.paper.summary import in_short
 
 PAIRS = {  # of Fig. 4: what is said to move the output farther, and than what
     "fig4a": (("quadratic", "linear-1"), ("quadratic", "linear-20"), ("linear-20", "linear-1"),
@@ -23,7 +25,7 @@ PAIRS |= {"fig4b": PAIRS["fig4a"], "fig4d-given": PAIRS["fig4d"]}
 
 def held_against(results: Results) -> str:
     """All claims whose figures are there."""
-    parts = ["## Where the paper's claims hold and where not\n"]
+    parts = ["## Where the paper's claims hold and where not\n", in_short(results)]
     for title, needs, rows in CLAIMS:
         if any(name.startswith(needs) for name in results) and (said := rows(results)):
             parts.append(f"### {title}\n\n{said}")
@@ -33,27 +35,30 @@ def held_against(results: Results) -> str:
 def outperforms(results: Results) -> str:
     """Algorithm 1-T against PGD and DeepFool, over budgets, then within DeepFool's norms."""
     against = table(("network", *RIVALS), claims.duels(results))
-    rows = []
-    for part in claims.classified(results):
-        for key, name in (("within DeepFool's norms", ""), ("within refined norms", ", refined")):
-            if key in part:
-                rows.append((claims.title(part) + name, *part[key].values()))
-    names = claims.classified(results)[0]["within DeepFool's norms"]
-    within = table(("network", *names), rows)
+    parts = claims.classified(results)
+    rows = [(claims.title(part), part["within DeepFool's norms"]) for part in parts]
+    rows += [
+        (f"{claims.title(part)}, refined", part["within refined norms"])
+        for part in claims.varied(results)
+    ]
+    within = table(("network", *rows[0][1]), [(name, *found.values()) for name, found in rows])
     return f"{prose.DUELS}\n\n{against}\n{prose.WITHIN}\n\n{within}"
 
 
 def otherwise(results: Results) -> str:
     """Algorithm 1 in other settings."""
-    parts = [part for part in claims.classified(results) if "variants" in part]
-    if not parts:
-        return ""
+    parts = claims.varied(results)
     rows = [
-        (name, *(f"{100 * p['variants']['fooled'][name] / p['right']:.0f} %" for p in parts))
+        (name, *(f"{100 * p['fooled'][name] / p['right']:.0f} %{_spent(p, name)}" for p in parts))
         for name in VARIANTS
     ]
-    heads = [f"{claims.title(p)}, eps = {p['variants']['eps']:g}" for p in parts]
-    return table(("attack", *heads), rows)
+    heads = [f"{claims.title(p)}, eps = {p['settings']['eps']:g}" for p in parts]
+    return prose.OTHERWISE + "\n\n" + table(("attack", *heads), rows)
+
+
+def _spent(part: dict[str, Any], name: str) -> str:
+    spent = part["spent"].get(name)
+    return "" if spent is None else f" ({spent:.2f})"
 
 
 def single_steps(results: Results) -> str:
@@ -112,7 +117,7 @@ def boxed(results: Results) -> str:
 
 CLAIMS: tuple[tuple[str, str, Callable[[Results], str]], ...] = (
     ('"Algorithm 1-T outperforms DeepFool and PGD" (Fig. 1)', "classifier-", outperforms),
-    ("Algorithm 1 in other settings", "classifier-", otherwise),
+    ("Algorithm 1 in other settings", "otherwise-", otherwise),
     (
         '"The same for Algorithm 1 with respect to other non-iterative methods such as FGSM"',
         "classifier-", single_steps,

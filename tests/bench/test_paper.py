@@ -9,13 +9,24 @@ from bench.paper import __main__ as command
 from bench.paper.claims import told_apart, verdict, wins
 from bench.paper.data import AbsentError
 from bench.paper.examples import packed, unpacked
-from bench.paper.jobs import BALL, FULL, MAKERS, QUICK, Job, classifier, regression, restored
+from bench.paper.jobs import (
+    BALL,
+    FULL,
+    MAKERS,
+    QUICK,
+    Job,
+    classifier,
+    otherwise,
+    regression,
+    restored,
+)
 from bench.paper.page import page, read
 from bench.paper.subjects import located
 
 pytestmark = pytest.mark.filterwarnings("ignore::pertcore.errors.PertcoreWarning")
 SAMPLE = (
-    classifier("digits-fcnn", 60, (0.05, 0.1), shown=30, portfolio=(0.1,), variants=0.1),
+    classifier("digits-fcnn", 60, (0.05, 0.1), shown=30, portfolio=(0.1,)),
+    otherwise("digits-fcnn", 40, 0.1),
     classifier("given-resnet20", 4, (0.004,), shown=2),
     Job("fig2", "fooled", {"networks": {"digits-fcnn": 0.2}, "samples": 20, "shown": 2}),
     restored("fig3a", "digits-autoencoder", ["random", "quadratic"], psnr=17.0),
