@@ -35,7 +35,7 @@ MEASURED = {
         "attacks on regressions", "regression.md", "python -m bench.regression quality"
     ),
     "detector": ("attacks on detectors", "detectors.md", "python -m bench.detector"),
-    "table3": ("the paper's measures of robustness", "below", "python -m bench.paper.table3"),
+    "paper/classifier-fcnn": ("the paper, made anew; one of its files", "paper.md", "make paper"),
     "peers": ("beside other libraries", "peers.md", "python -m bench.peers"),
 }  # fmt: skip
 SHOWN = ("random", "fgsm", "alg1", "bim", "pgd", "deepfool", "minnorm", "pixel")
@@ -115,25 +115,6 @@ def kernels() -> str:
     )
 
 
-def robustness() -> str:
-    """Table III: printed beside measured."""
-    whole = stored("table3")
-    names = list(next(iter(whole["printed"].values())))
-    return table(
-        ("network", *(f"{name}, printed / here" for name in names)),
-        [
-            (
-                cell,
-                *(
-                    f"{whole['printed'][cell.partition(',')[0]][n]:.3g} / {found[n]:.3g}"
-                    for n in names
-                ),
-            )
-            for cell, found in whole["measured"].items()
-        ],
-    )
-
-
 SECTIONS = (
     (
         "Attacks at their defaults",
@@ -151,12 +132,6 @@ SECTIONS = (
         "Kernels",
         "At the largest size measured, one thread, beside the bandwidth of copying as many bytes.",
         kernels,
-    ),
-    (
-        "The paper's measures of robustness",
-        "Table III of Balda, Behboodi and Mathar, on networks trained anew by `bench/paper`, all "
-        "test images\nof MNIST, p = inf.",
-        robustness,
     ),
 )
 

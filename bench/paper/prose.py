@@ -70,5 +70,5 @@ WITHIN = """How many they fool of the samples that DeepFool reaches, each within
 needed; "refined": within the smaller norm after the rounds towards a nearer point."""
 FARTHER = """By how much lower the mean output PSNR of the first is, and on how many pictures it
 moves the output farther, at the same eps."""
-OTHERWISE = """Share of the images fooled at one eps; in brackets, of those that are not, the mean of
-abs(eta) / eps: what is spent of the budget."""
+OTHERWISE = """Share of the images fooled at one eps; in brackets, of those that are not, the mean
+of abs(eta) / eps: what is spent of the budget."""
