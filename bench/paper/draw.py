@@ -111,6 +111,7 @@ def fooling(parts: Results) -> Any:
             title=TITLES[part["settings"]["network"]], xlabel="eps", ylabel="fooling ratio",
             ylim=(-0.02, 1.02),
         )  # fmt: skip
+        axis.locator_params(axis="x", nbins=5)
         axis.grid(alpha=0.3)
     last = axes[len(parts)]
     last.axis("off")
