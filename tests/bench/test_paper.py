@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bench.paper import __main__ as command
-from bench.paper.claims import told_apart, verdict, wins
+from bench.paper.claims import duel, told_apart, verdict, wins
 from bench.paper.data import AbsentError
 from bench.paper.examples import packed, unpacked
 from bench.paper.jobs import (
@@ -135,3 +135,24 @@ def test_pictures_come_back():
 def test_a_given_network_that_is_absent_is_named(tmp_path):
     with pytest.raises(AbsentError, match=r"cifar10_resnet20\.onnx"):
         located("given-resnet20", tmp_path)
+
+
+def test_the_words_of_the_summary_fit_its_numbers():
+    """Verdicts are written by hand: results that no longer bear them fail here."""
+    results = read(command.RESULTS, FULL)
+    mnist = [results["classifier-fcnn"], results["classifier-lenet5"]]
+    for part in mnist:
+        for rival in ("PGD-10, Table II", "PGD-10, Madry", "APGD-50", "portfolio"):
+            assert duel(part, rival)["ahead"] == 0 < duel(part, rival)["behind"]
+        assert duel(part, "DeepFool")["ahead"] > duel(part, "DeepFool")["behind"]
+    for key in ("fig4a", "fig4b"):
+        gains = [gain for *_, gain in wins(results[key], "quadratic", "linear-20")]
+        assert gains[0] > 0 > gains[-1]
+        boxed = {row["attack"]: row["psnr_out"] for row in results[key]["boxed"]}
+        assert boxed["quadratic"] > boxed["linear-1"]
+    for key in ("fig4d", "fig4d-given"):
+        assert max(gain for *_, gain in wins(results[key], "linear-20", "linear-1")) < 2
+    for part in (part for part in results.values() if part["maker"] == "otherwise"):
+        fooled = part["fooled"]
+        longer = fooled["Algorithm 1-10, steps of eps/4, projected"]
+        assert longer > max(fooled["Algorithm 1-200"], fooled["Algorithm 1-10, cross-entropy"])
