@@ -135,7 +135,7 @@ def fooled(parts: Results) -> Any:
         for i, (a, b) in enumerate(zip(panel["before"], panel["after"], strict=True)):
             axis.text(
                 (i + 0.5) * side, 3 * side + 1, f"{named[a]} ->\n{named[b]}", ha="center", va="top",
-                fontsize=8,
+                fontsize=9,
             )  # fmt: skip
         axis.set_title(f"{TITLES[panel['network']]}, eps = {panel['eps']:g}", fontsize=10)
     return figure
@@ -150,7 +150,7 @@ def mosaic(axis: Any, rows: list[np.ndarray], names: list[str]) -> None:
             top, left = r * (h + 2), i * (w + 2)
             whole[top : top + h, left : left + w] = np.moveaxis(image, 0, -1)
     axis.imshow(whole, interpolation="nearest")
-    axis.set_yticks([(r + 0.5) * (h + 2) for r in range(len(rows))], names, fontsize=8)
+    axis.set_yticks([(r + 0.5) * (h + 2) for r in range(len(rows))], names, fontsize=10)
     axis.set_xticks([])
     axis.tick_params(length=0)
     for spine in axis.spines.values():
@@ -159,7 +159,7 @@ def mosaic(axis: Any, rows: list[np.ndarray], names: list[str]) -> None:
 
 def restored(parts: Results) -> Any:
     """Fig. 3: inputs and outputs, as they are, with noise and attacked."""
-    figure, axes = grid(len(parts), len(parts), 4.6, 6.2)
+    figure, axes = grid(len(parts), len(parts), 4.2, 5.6)
     for axis, (key, part) in zip(axes, sorted(parts.items()), strict=False):
         rows, names = [], []
         for panel in part["panels"]:

@@ -68,19 +68,19 @@ def networks(results: Results) -> str:
 
 def fooling(results: Results) -> str:
     """Fig. 1 in numbers, at the budget where Algorithm 1-10 fools nearest to one half."""
-    rows, names = [], {}
+    columns: list[str] = ["fooled, in per cent"]
+    shares: list[dict[str, float]] = []
     for part in claims.classified(results):
-        k, right = claims.middle(part), part["right"]
-        eps = part["curves"][claims.OURS][k]["eps"]
-        share = {
-            name: next((row["fooled"] / right for row in row_list if row["eps"] == eps), None)
-            for name, row_list in part["curves"].items()
-        }
-        names.update(dict.fromkeys(share))
-        half = 50 * np.subtract(*reversed(wilson(share[claims.OURS], right)))
-        rows.append((claims.title(part), right, f"{eps:g}", f"{half:.0f}", share))
-    columns = ("network", "images", "eps", "+- points", *names)
-    return table(columns, [(*row[:-1], *(_percent(row[-1].get(n)) for n in names)) for row in rows])
+        right, eps = part["right"], part["curves"][claims.OURS][claims.middle(part)]["eps"]
+        shares.append({
+            name: row["fooled"] / right
+            for name, rows in part["curves"].items() for row in rows if row["eps"] == eps
+        })  # fmt: skip
+        half = 50 * np.subtract(*reversed(wilson(shares[-1][claims.OURS], right)))
+        columns.append(f"{claims.title(part)}, eps = {eps:g}, {right} images: +- {half:.0f}")
+    names = dict.fromkeys(name for share in shares for name in share)
+    rows = [(name, *(_percent(share.get(name)) for share in shares)) for name in names]
+    return table(columns, rows)
 
 
 def _percent(share: float | None) -> str:
