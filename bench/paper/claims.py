@@ -20,9 +20,19 @@ PRINTED = {
     "densenet40": {"test error": 0.052, "rho1": 0.006, "rho2": 0.002, "eps99": 0.010},
 }
 # Fitted otherwise: the row of the table that it belongs to.
-ROW = {"fcnn-adam": "fcnn", "fcnn-adam-decay": "fcnn", "lenet5-adam": "lenet5"}
+ROW = {
+    "fcnn-adam": "fcnn",
+    "fcnn-adam-decay": "fcnn",
+    "lenet5-adam": "lenet5",
+    "given-lenet5": "lenet5",
+}
 TOLD = 0.05  # below this share of chance two attacks are told apart, sample by sample
 RIVALS = ("PGD-10, Table II", "PGD-10, Madry", DEEPFOOL, "APGD-50", PORTFOLIO)
+
+
+def printed(name: str) -> dict[str, float]:
+    """What the paper prints of a network, or of the one that it is another fit of; {} if nothing."""
+    return PRINTED.get(ROW.get(name, name), {})
 
 
 def classified(results: Results) -> list[dict[str, Any]]:
@@ -60,6 +70,11 @@ def told_apart(alone: int, other: int) -> bool:
     return alone + other > 0 and binomtest(alone, alone + other).pvalue < TOLD
 
 
+def signed(points: float) -> str:
+    """A whole number with its sign, zero without one."""
+    return f"{round(points):+d}" if round(points) else "0"
+
+
 def verdict(ahead: int, behind: int, even: str = "not told apart") -> str:
     if ahead and behind:
         return "depends on eps"
@@ -77,8 +92,8 @@ def duels(results: Results) -> Iterable[tuple[str, ...]]:
                 continue
             cells.append(
                 f"{verdict(found['ahead'], found['behind'])}: ahead at {found['ahead']}, behind at "
-                f"{found['behind']} of {found['budgets']}; {found['least']:+.0f} to "
-                f"{found['lead']:+.0f}"
+                f"{found['behind']} of {found['budgets']}; {signed(found['least'])} to "
+                f"{signed(found['lead'])}"
             )
         yield (title(part), *cells)
 

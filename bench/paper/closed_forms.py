@@ -85,7 +85,7 @@ KNOWN: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
         {"attack": "ensemble", "steps": 1}, {"steps": 1, "loss": "cross_entropy", "dither": 0.5}
     ),
     "Targeted": ({"attack": "alg1", "targeted": True, "steps": 10}, None),
-    "Algorithm 1": ({"attack": "alg1", "steps": 10}, {"steps": 10}),
+    "Algorithm 1": ({"attack": "alg1", "steps": 10}, None),
 }  # fmt: skip
 
 

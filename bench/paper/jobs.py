@@ -90,7 +90,7 @@ FULL = (
         "densenet40", 80, (0.001, 0.002, 0.004, 0.006, 0.01), shown=40, portfolio=(0.004,)
     ),
     classifier(
-        "given-resnet20", 200, (0.001, 0.002, 0.004, 0.006, 0.01), shown=100, portfolio=(0.004,)
+        "given-resnet20", 200, (0.001, 0.002, 0.004, 0.006, 0.01), shown=200, portfolio=(0.004,)
     ),
     otherwise("fcnn", 1000, 0.06),
     otherwise("lenet5", 1000, 0.08),

@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.page import table
 from bench.paper import claims, prose
-from bench.paper.claims import PRINTED, ROW
+from bench.paper.claims import PRINTED
 from bench.paper.data import WHERE
 from bench.paper.draw import LETTERS, TITLES, Results, panel
 from bench.paper.jobs import FULL, Job
@@ -94,7 +94,7 @@ def robustness(results: Results) -> str:
         if part["maker"] != "classifier":
             continue
         name, found = part["settings"]["network"], part["table"]
-        printed = PRINTED.get(ROW.get(name, name), {})
+        printed = claims.printed(name)
         cells = [
             f"{printed[k]:.3f} / {found[k]:.4f}" if k in printed else f"{found[k]:.4f}"
             for k in ("rho1", "rho2", "eps99")
@@ -150,7 +150,7 @@ def closed_forms(results: Results) -> str:
         (row["constraint"], row["problem"], row["solution"], "yes" if row["exact"] else "no",
          f"{row['reached']:.4f}") for row in results["table1"]["rows"]
     ]  # fmt: skip
-    columns = ("constraint", "problem", "solution", "exact, printed", "reached of the optimum")
+    columns = ("constraint", "problem", "solution", "exact, printed", "of the optimum, at least")
     return table(columns, rows)
 
 

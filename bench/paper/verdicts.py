@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.page import table
 from bench.paper import claims, prose
-from bench.paper.claims import PRINTED, RIVALS, ROW
+from bench.paper.claims import PRINTED, RIVALS
 from bench.paper.classifiers import VARIANTS
 from bench.paper.draw import LETTERS, TITLES, Results, panel
 from bench.paper.summary import in_short
@@ -71,8 +71,8 @@ def printed(results: Results) -> str:
     for part in results.values():
         if part["maker"] == "classifier":
             name = part["settings"]["network"]
-            wanted = PRINTED.get(ROW.get(name, name))
-            if wanted is not None:
+            wanted = claims.printed(name)
+            if wanted:
                 found = [part["table"][k] / wanted[k] for k in wanted]
                 rows.append((TITLES[name], *(f"{ratio:.2f}" for ratio in found)))
             if name in PRINTED:

@@ -82,7 +82,7 @@ def checked(results):
     assert all(0 < row["reached"] <= 1 + 1e-6 for row in results["table1"]["rows"])
     assert min(r["reached"] for r in results["table1"]["rows"] if r["exact"]) > 0.999
     same = [r["difference"] for r in results["table2"]["rows"] if r["difference"] is not None]
-    assert len(same) == 5 and max(same) == 0
+    assert len(same) == 4 and max(same) == 0
 
 
 @pytest.mark.usefixtures("nothing_given")
