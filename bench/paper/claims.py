@@ -31,7 +31,7 @@ RIVALS = ("PGD-10, Table II", "PGD-10, Madry", DEEPFOOL, "APGD-50", PORTFOLIO)
 
 
 def printed(name: str) -> dict[str, float]:
-    """What the paper prints of a network, or of the one that it is another fit of; {} if nothing."""
+    """What the paper prints of a network, or of that of which it is another fit; {} if nothing."""
     return PRINTED.get(ROW.get(name, name), {})
 
 

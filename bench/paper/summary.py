@@ -54,8 +54,8 @@ def pgd(results: Results) -> str:
     by_table, by_madry, _, apgd, _ = (leads(results, rival) for rival in claims.RIVALS)
     return (
         f"**{OURS} against PGD: does not hold.** Lead in points over PGD as Table II reads it: "
-        f"{by_table}; over Madry's: {by_madry}; over APGD: {apgd}. On MNIST it is behind wherever "
-        "the two are told apart; the few images of CIFAR-10 hardly tell them apart."
+        f"{by_table}; over Madry's: {by_madry}; over APGD: {apgd}. Wherever two are told "
+        "apart it is behind; the few images of NIN and DenseNet-40 hardly tell them apart."
     )
 
 
@@ -109,9 +109,9 @@ def table(results: Results) -> str:
         f"{said['fcnn-adam-decay']}: the fit alone, which the paper does not tell, moves them by "
         f"more than the difference. LeNet-5 {said['lenet5']}, by Adam {said['lenet5-adam']}, a "
         f"given one, of other widths, {said['given-lenet5']}: the fit does not explain it; with "
-        f"DeepFool's refined norms rho1 and eps99 are {refined}. NIN {said['nin']}, DenseNet-40, at "
-        f"four times the error, {said['densenet40']}: printed, rho1 is three times rho2, here 1.2 "
-        "times, which nothing tested explains."
+        f"DeepFool's refined norms rho1 and eps99 are {refined}. NIN {said['nin']}, DenseNet-40, "
+        f"at four times the error, {said['densenet40']}: printed, rho1 is three times rho2, here "
+        "1.2 times, which nothing tested explains."
     )
 
 
