@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-full test-gpu lint bench docs clean
+.PHONY: demo test test-full test-gpu lint bench paper docs clean
 
 demo: $(READY)
 	$(BIN)/pertcore demo --out demo-report
@@ -31,6 +31,10 @@ bench: $(READY)
 	$(BIN)/python -m bench.jacobian --out bench/results/jacobian.json
 	$(BIN)/python -m bench.regression quality
 	$(BIN)/python -m bench.regression figure
+
+# docs/paper.md: trains and measures what is not there yet. QUICK=1: digits, a minute, into build/.
+paper: $(READY)
+	$(BIN)/python -m bench.paper $(if $(QUICK),--quick)
 
 # The site, in build/site: nothing is fetched while it is built, nor when it is read.
 docs: $(VENV)/.docs

@@ -31,7 +31,7 @@ from pertcore.detection.drawing import drawn, side_by_side
 from pertcore.detection.heads import AnchorHead, GridHead, Head, ultraface_anchors
 from pertcore.detection.names import COCO, coco_class
 
-STEPS, BATCH, SHOWN = 10, 10, 8
+STEPS, BATCH, SHOWN, PICTURES = 10, 10, 8, 50
 EPS = (1, 2, 4, 8)
 
 # Boxes with such a score are far from the threshold of 0.5, which noise alone can cross.
@@ -56,7 +56,7 @@ class Detector:
 
 def fastestdet(folder: Path) -> tuple[Detector, Detector]:
     """FastestDet, which takes BGR, with its own score and with the plain product."""
-    scenes = read_voc(folder / "datasets" / "voc2012", (352, 352))
+    scenes = read_voc(folder / "datasets" / "voc2012", (352, 352), limit=PICTURES)
     oracle = pc.from_onnx(folder / "models" / "detector_fastestdet_coco.onnx")
     x = np.ascontiguousarray(scenes.pictures[:, ::-1])
     head = GridHead()
@@ -73,7 +73,7 @@ def _targets(head: GridHead, scenes: Scenes) -> np.ndarray:
 
 def ultraface(folder: Path) -> Detector:
     """UltraFace, two outputs stacked; it takes RGB as (255 x - 127) / 128."""
-    scenes = read_voc(folder / "datasets" / "voc2012", (240, 320))
+    scenes = read_voc(folder / "datasets" / "voc2012", (240, 320), limit=PICTURES)
     path = folder / "models" / "detector_ultraface_rfb320_simplified.onnx"
     inner = pc.from_onnx(path, output=["scores", "boxes"])
     oracle = pc.normalized(inner, 127 / 255, 128 / 255)

@@ -36,7 +36,7 @@ MEASURED = {
     ),
     "detector": ("attacks on detectors", "detectors.md", "python -m bench.detector"),
     "falsify": ("counterexamples to properties", "falsify.md", "python -m bench.falsify"),
-    "table3": ("the paper's measures of robustness", "below", "python -m bench.paper.table3"),
+    "paper/classifier-fcnn": ("the paper, made anew; one of its files", "paper.md", "make paper"),
     "peers": ("beside other libraries", "peers.md", "python -m bench.peers"),
 }  # fmt: skip
 SHOWN = ("random", "fgsm", "alg1", "bim", "pgd", "deepfool", "minnorm", "pixel")
@@ -117,50 +117,6 @@ def kernels() -> str:
 
 
 def robustness() -> str:
-    """Table III: printed beside measured."""
-    whole = stored("table3")
-    names = list(next(iter(whole["printed"].values())))
-    return table(
-        ("network", *(f"{name}, printed / here" for name in names)),
-        [
-            (
-                cell,
-                *(
-                    f"{whole['printed'][cell.partition(',')[0]][n]:.3g} / {found[n]:.3g}"
-                    for n in names
-                ),
-            )
-            for cell, found in whole["measured"].items()
-        ],
-    )
-
-
-def counterexamples() -> str:
-    """A row a benchmark of bench.falsify; seconds with the start of the process."""
-    rows = [
-        (
-            row["benchmark"],
-            f"{row['found']} of {row['sat']}",
-            _seconds(row["median seconds"]),
-            _seconds(row["most seconds"]),
-            _seconds(row["fastest tool, median seconds"]),
-            row["sooner than the fastest tool"],
-            f"{row['replay']} of {row['found'] + row['claimed of unsat']}",
-            f"{row['claimed of unsat']} of {row['unsat']}",
-        )
-        for row in stored("falsify")["summary"]
-    ]
-    columns = (
-        "benchmark", "found", "median seconds", "most", "fastest tool, median", "sooner than it",
-        "replay", "claimed where none is",
-    )  # fmt: skip
-    return table(columns, rows)
-
-
-def _seconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
-
-
 SECTIONS = (
     (
         "Attacks at their defaults",
@@ -178,12 +134,6 @@ SECTIONS = (
         "Kernels",
         "At the largest size measured, one thread, beside the bandwidth of copying as many bytes.",
         kernels,
-    ),
-    (
-        "The paper's measures of robustness",
-        "Table III of Balda, Behboodi and Mathar, on networks trained anew by `bench/paper`, all "
-        "test images\nof MNIST, p = inf.",
-        robustness,
     ),
     (
         "Counterexamples",

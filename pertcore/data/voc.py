@@ -34,15 +34,18 @@ class Scenes:
 def read_voc(folder: str | Path, size: tuple[int, int], *, limit: int | None = None) -> Scenes:
     """Every .xml of the folder, by name, with its picture resized to size = (h, w).
 
-    Sides are stretched, as detectors of a fixed input do; boxes are shares of them, so they hold
-    for any size. Raises InputError for a missing folder or picture and for broken XML.
+    The .xml lie beside their pictures or, as VOC comes, in Annotations/ beside JPEGImages/. Sides
+    are stretched, as detectors of a fixed input do; boxes are shares of them, so they hold for any
+    size. Raises InputError for a missing folder or picture and for broken XML.
     """
     place = Path(folder)
-    files = sorted(place.glob("*.xml"))[:limit]
+    parted = (place / "Annotations").is_dir()
+    beside, marked = (place / "JPEGImages", place / "Annotations") if parted else (place, place)
+    files = sorted(marked.glob("*.xml"))[:limit]
     if not files:
         raise InputError(f"{folder}: no .xml of PASCAL VOC in this folder")
     read = [_annotation(path) for path in files]
-    pictures = np.stack([_picture(place / name, size) for name, _, _ in read])
+    pictures = np.stack([_picture(beside / name, size) for name, _, _ in read])
     names, boxes, labels = zip(*read, strict=True)
     return Scenes(pictures, boxes, labels, names)
 

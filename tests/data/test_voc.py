@@ -57,3 +57,13 @@ def test_what_is_broken_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text(text.replace("a.png", "../a.png"))
     with pytest.raises(InputError, match="broken annotation"):
         read_voc(tmp_path, (8, 8))
+
+
+def test_as_voc_comes(tmp_path: Path) -> None:
+    marked, beside = tmp_path / "Annotations", tmp_path / "JPEGImages"
+    for folder in (marked, beside):
+        folder.mkdir()
+    scene(marked, "a", ("dog", 1, 1, 100, 50))
+    (marked / "a.png").rename(beside / "a.png")
+    found = read_voc(tmp_path, (8, 8))
+    assert found.names == ("a.png",) and found.labels == (("dog",),)
