@@ -116,7 +116,32 @@ def kernels() -> str:
     )
 
 
-def robustness() -> str:
+def counterexamples() -> str:
+    """A row a benchmark of bench.falsify; seconds with the start of the process."""
+    rows = [
+        (
+            row["benchmark"],
+            f"{row['found']} of {row['sat']}",
+            _seconds(row["median seconds"]),
+            _seconds(row["most seconds"]),
+            _seconds(row["fastest tool, median seconds"]),
+            row["sooner than the fastest tool"],
+            f"{row['replay']} of {row['found'] + row['claimed of unsat']}",
+            f"{row['claimed of unsat']} of {row['unsat']}",
+        )
+        for row in stored("falsify")["summary"]
+    ]
+    columns = (
+        "benchmark", "found", "median seconds", "most", "fastest tool, median", "sooner than it",
+        "replay", "claimed where none is",
+    )  # fmt: skip
+    return table(columns, rows)
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
 SECTIONS = (
     (
         "Attacks at their defaults",
