@@ -15,6 +15,8 @@ from onnxruntime.capi import onnxruntime_pybind11_state as pybind
 
 from pertcore.adapters.onnx import apart, blocks
 from pertcore.adapters.onnx.device import Lent, check_place, on_device, run_bound
+from pertcore.adapters.onnx.providers import CUDA
+from pertcore.adapters.onnx.providers import providers as describe
 from pertcore.errors import (
     BackendError,
     CapabilityError,
@@ -120,11 +122,17 @@ def open_session(
     session.held = held
     if providers[0] not in session.get_providers():
         warnings.warn(
-            f"{providers[0]} could not start; the model runs on {session.get_providers()[0]}",
+            f"{providers[0]} could not start; the model runs on {session.get_providers()[0]}"
+            f"{_reason(providers[0])}",
             PertcoreWarning,
             stacklevel=2,
         )
     return session
+
+
+def _reason(provider: str) -> str:
+    """Why it could not start, where that is found out."""
+    return f" ({provider}: {describe()[CUDA]})" if provider == CUDA else ""
 
 
 def _refuse_without_kernel(model: onnx.ModelProto, reason: str) -> None:
@@ -189,7 +197,7 @@ def run_lent(
 
 
 def refused(error: Exception, what: str) -> BackendError | ModelError:
-    """What a failed run is called: DeviceMemoryError where a device had no room, else ModelError."""
+    """A failed run by its name: DeviceMemoryError where a device had no room, else ModelError."""
     said = str(error).splitlines()[0]
     if FULL.search(str(error)):
         return DeviceMemoryError(f"{what}: the device has no room for this batch ({said})")
