@@ -43,10 +43,15 @@ def as_batch(x: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
 def as_many(values: Any, n: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """(Co)tangents (n, *shape) or (c, n, *shape), flattened to (n, m) or (c, n, m)."""
     array = np.asarray(values, dtype=dtype)
-    lead = array.shape[: array.ndim - len(shape)]
-    if len(lead) not in (1, 2) or lead[-1] != n or array.shape[len(lead) :] != shape:
+    return array.reshape(*leading(array.shape, n, shape), math.prod(shape))
+
+
+def leading(found: tuple[int, ...], n: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """(n,) or (c, n) of (co)tangents whose shape is `found`; InputError for another shape."""
+    lead = found[: len(found) - len(shape)]
+    if len(lead) not in (1, 2) or lead[-1] != n or found[len(lead) :] != shape:
         raise InputError(
-            f"a (co)tangent has shape {array.shape}: expected {(n, *shape)}, "
+            f"a (co)tangent has shape {found}: expected {(n, *shape)}, "
             f"or {('c', n, *shape)} for c of them per sample"
         )
-    return array.reshape(*lead, math.prod(shape))
+    return lead

@@ -19,6 +19,10 @@ class BackendError(PertcoreError, RuntimeError):
     """A library or device is missing or broken."""
 
 
+class DeviceMemoryError(BackendError):
+    """A device has no room for the batch it was given."""
+
+
 class ModelError(PertcoreError, ValueError):
     """The model file is broken or refused."""
 

@@ -15,6 +15,7 @@ from pertcore.adapters.function import from_function
 from pertcore.adapters.onnx import build as building
 from pertcore.adapters.onnx import half, quotients, stacked
 from pertcore.adapters.onnx.bounds import within_memory
+from pertcore.adapters.onnx.device import library, on_device, whole
 from pertcore.adapters.onnx.kept import kept
 from pertcore.adapters.onnx.linearization import (
     LoopedLinearization,
@@ -25,6 +26,7 @@ from pertcore.adapters.onnx.linearization import (
 from pertcore.adapters.onnx.load import load
 from pertcore.adapters.onnx.pieces import pieces
 from pertcore.adapters.onnx.select import Choice, choose
+from pertcore.adapters.onnx.sessions import check_device
 from pertcore.adapters.onnx.untouched import UserModel, runs
 from pertcore.errors import CapabilityError, InputError, PertcoreError, PertcoreWarning
 from pertcore.oracle import Array, Calls, Linearization, Oracle
@@ -241,7 +243,7 @@ class OnnxOracle:
         x = self._checked(x)
         self.calls.f += len(x)
         if len(x) == 0:
-            return np.zeros((0, *self.output_shape), self.dtype)
+            return library(x).zeros((0, *self.output_shape), self.dtype)
         lifted = self.batch == "lifted" and not self._half
         return self._engine.value(x) if lifted else self._user(x)
 
@@ -265,7 +267,7 @@ class OnnxOracle:
 
     def _linearized(self, x: Array) -> OnnxLinearization:
         if len(x) == 0:
-            nothing = np.zeros((0, *self.output_shape), self.dtype)
+            nothing = library(x).zeros((0, *self.output_shape), self.dtype)
             return OnnxLinearization(self._engine, self.calls, nothing, [])
         parts = pieces(len(x), self._engine.threads) if self._divides else []
         if len(parts) < 2:
@@ -279,13 +281,19 @@ class OnnxOracle:
         return OnnxLinearization(engine, self.calls, value, held)
 
     def _checked(self, x: Array) -> Array:
-        x = np.asarray(x)
+        x = x if on_device(x) else np.asarray(x)
+        check_device(x, self._providers, "x")
+        if on_device(x) and self.batch == "looped":
+            raise CapabilityError(
+                "x is a CuPy array, and the samples of this model run as many at a time as the "
+                "file says, which goes through the host: give NumPy arrays"
+            )
         if x.shape[1:] != self.input_shape or x.ndim == 0 or x.dtype.kind not in "fiu":
             raise InputError(
                 f"x has shape {x.shape} and dtype {x.dtype}: expected numbers of shape "
                 f"(n, {', '.join(map(str, self.input_shape))})"
             )
-        return np.asarray(x, dtype=self.dtype, order="C")
+        return whole(x, self.dtype)
 
     def deterministic(self) -> OnnxOracle:
         """The same model on one thread, built once."""

@@ -7,11 +7,10 @@ from copy import copy
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from pertcore.adapters.onnx.blocks import Handover, worthwhile
 from pertcore.adapters.onnx.bounds import within_memory
 from pertcore.adapters.onnx.derive import VALUE, Derivatives, Product
+from pertcore.adapters.onnx.device import library, read
 from pertcore.adapters.onnx.graph import Graph
 from pertcore.adapters.onnx.pieces import available, gains, side_by_side
 from pertcore.adapters.onnx.sessions import CPU, Session, place
@@ -118,7 +117,7 @@ class Engine:
 
     def value(self, x: Array) -> Array:
         """f(x) alone."""
-        return self._plain.run({self._input: place(x, self.providers)})[0].numpy()
+        return read(self._plain.run({self._input: place(x, self.providers)})[0], x)
 
     def run(self, x: Array) -> tuple[Array, dict[str, Any]]:
         """f(x), (n, *out), and the residuals by name (OrtValues)."""
@@ -129,7 +128,7 @@ class Engine:
         known[self._input] = point
         known[self._derivatives.outputs[0]] = known[VALUE]
         # The value may be a residual too, and the caller may write to what it gets.
-        value = known[VALUE].numpy().copy()
+        value = read(known[VALUE], x).copy()
         self._check(value.shape)
         return value, {name: known[name] for name in self.residuals}
 
@@ -156,11 +155,11 @@ class Engine:
         if opened is None:
             # A rule that needs more of the model for many than for one: one after the other.
             rows = [self.product(kind, row, residuals, many=False) for row in v]
-            return np.stack(rows)
+            return library(v).stack(rows)
         session, plan = opened
         feeds = {name: residuals[name] for name in plan.residuals}
         feeds[plan.seeds[0]] = place(v, self.providers)
-        return session.run(feeds)[0].numpy()
+        return read(session.run(feeds)[0], v)
 
     def open(self, kind: str, *, many: bool) -> tuple[Session, Product] | None:
         """Loads what `product` runs; None where many need more residuals than there are."""

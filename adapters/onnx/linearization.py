@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pertcore.adapters.onnx.device import library, on_device, read, whole
 from pertcore.adapters.onnx.engine import Engine
 from pertcore.adapters.onnx.pieces import side_by_side
 from pertcore.adapters.onnx.sessions import place
@@ -38,9 +39,9 @@ class Piece:
         rows = at[held]
         return Piece(self.residuals, held, rows if self.picked is None else self.picked[rows])
 
-    def gathered(self, engine: Engine) -> dict[str, Any]:
+    def gathered(self, engine: Engine, like: Array) -> dict[str, Any]:
         if self.picked is not None:
-            self.residuals = gather(engine, self.residuals, self.picked)
+            self.residuals = gather(engine, self.residuals, self.picked, like)
             self.picked = None
         return self.residuals
 
@@ -67,17 +68,23 @@ class OnnxLinearization:
         chosen = np.arange(len(self.value))[index]
         taken = [piece.take(chosen) for piece in self.held]
         held = [piece for piece in taken if len(piece.places)]  # type: ignore[arg-type]
-        return OnnxLinearization(self.engine, self.calls, self.value[index], held)
+        value = self.value[library(self.value).asarray(chosen)]
+        return OnnxLinearization(self.engine, self.calls, value, held)
 
     def _product(self, kind: str, v: Array, given: tuple[int, ...], made: tuple[int, ...]) -> Array:
         n = len(self.value)
+        if on_device(v) != on_device(self.value):
+            raise InputError(
+                f"{kind}: the (co)tangent is a {_kind(v)} and the model was linearised at a "
+                f"{_kind(self.value)}: give the same kind"
+            )
         v = checked(kind, v, n, given, self.engine.dtype)
         count(self.calls, kind, v, given)
         lead = v.shape[: v.ndim - len(given) - 1]
         if v.size == 0:
-            return np.zeros((*lead, n, *made), self.engine.dtype)
+            return library(v).zeros((*lead, n, *made), self.engine.dtype)
         if len(self.held) == 1:
-            residuals = self.held[0].gathered(self.engine)
+            residuals = self.held[0].gathered(self.engine, v)
             return self.engine.product(kind, v, residuals, many=bool(lead))
         return self._of_pieces(kind, v, np.empty((*lead, n, *made), self.engine.dtype), bool(lead))
 
@@ -86,7 +93,7 @@ class OnnxLinearization:
 
         def one(piece: Piece) -> None:
             rows = (*every, piece.places)
-            residuals = piece.gathered(self.engine)
+            residuals = piece.gathered(self.engine, v)
             out[rows] = self.engine.product(kind, v[rows], residuals, many=many)
 
         self.engine.open(kind, many=many)
@@ -151,7 +158,7 @@ class LoopedLinearization:
 def checked(kind: str, v: Array, n: int, given: tuple[int, ...], dtype: Any) -> Array:
     """(Co)tangents in the model's type. Raises InputError for another shape than (n, *given) or
     (c, n, *given)."""
-    v = np.asarray(v, dtype=dtype)
+    v = whole(v, dtype) if on_device(v) else np.asarray(v, dtype=dtype)
     if v.shape[-len(given) - 1 :] != (n, *given) or v.ndim > len(given) + 2:
         raise InputError(
             f"{kind}: got shape {v.shape}, expected ({n}, *{given}) or (c, {n}, *{given})"
@@ -165,12 +172,17 @@ def count(calls: Calls, kind: str, v: Array, given: tuple[int, ...]) -> None:
     setattr(calls, kind, getattr(calls, kind) + samples)
 
 
-def gather(engine: Engine, residuals: dict[str, Any], index: Array) -> dict[str, Any]:
-    """Residuals of the samples `index`: a copy along the batch axis of each."""
-    return {name: _gathered(engine, name, value, index) for name, value in residuals.items()}
+def _kind(array: Any) -> str:
+    return "CuPy array" if on_device(array) else "NumPy array"
 
 
-def _gathered(engine: Engine, name: str, value: Any, index: Array) -> Any:
+def gather(engine: Engine, residuals: dict[str, Any], index: Array, like: Array) -> dict[str, Any]:
+    """Residuals of the samples `index`: a copy along the batch axis of each, by the library of
+    `like`."""
+    return {name: _gathered(engine, name, value, index, like) for name, value in residuals.items()}
+
+
+def _gathered(engine: Engine, name: str, value: Any, index: Array, like: Array) -> Any:
     place_of_batch = engine.batch_axes[name]
     if place_of_batch is None:
         return value
@@ -178,10 +190,10 @@ def _gathered(engine: Engine, name: str, value: Any, index: Array) -> Any:
         sizes = [evaluate(dim, {BATCH: len(index)}) for dim in place_of_batch]
         return place(np.array(sizes, np.int64), engine.providers)
     axis, repeat = place_of_batch
-    array = value.numpy()
+    array, arrays = read(value, like), library(like)
     shape = array.shape
     split = array.reshape(*shape[:axis], -1, repeat, *shape[axis + 1 :]) if repeat > 1 else array
-    taken = np.take(split, index, axis=axis)
+    taken = arrays.take(split, arrays.asarray(index), axis=axis)
     return place(taken.reshape(*shape[:axis], -1, *shape[axis + 1 :]), engine.providers)
 
 

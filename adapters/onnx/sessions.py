@@ -14,12 +14,22 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as pybind
 
 from pertcore.adapters.onnx import apart, blocks
-from pertcore.errors import BackendError, CapabilityError, ModelError, PertcoreWarning
+from pertcore.adapters.onnx.device import Lent, check_place, on_device, run_bound
+from pertcore.adapters.onnx.providers import CUDA
+from pertcore.adapters.onnx.providers import providers as describe
+from pertcore.errors import (
+    BackendError,
+    CapabilityError,
+    DeviceMemoryError,
+    ModelError,
+    PertcoreWarning,
+)
 from pertcore.oracle import Array
 
 Rewrite = Callable[[onnx.ModelProto], onnx.ModelProto]
 
 CPU = ("CPUExecutionProvider",)
+FULL = re.compile(r"Failed to allocate memory|CUDA failure 2\b|out of memory", re.IGNORECASE)
 MISSING = re.compile(r"Could not find an implementation for (?P<op>\w+)\(\d+\)")
 
 
@@ -47,16 +57,23 @@ class Session:
         """Outputs as values of ONNX Runtime, in the order of the model, whose `numpy()` is an
         array. Raises ModelError where the run fails."""
         session = self.load()
+        values = {n: v.value if isinstance(v, Placed) else v for n, v in feeds.items()}
+        try:
+            if any(isinstance(value, Lent) for value in values.values()):
+                device = self._devices[0]
+                return run_bound(session, values, self.outputs, device, self._options)
+            return self._run_vectors(session, values)
+        except Exception as error:
+            raise refused(error, "ONNX Runtime") from error
+
+    def _run_vectors(self, session: Any, values: Mapping[str, Any]) -> list[Any]:
         # Vectors cost half of what bindings do, which is what small models spend most time on.
         given, made = pybind.OrtValueVector(), pybind.OrtValueVector()
-        for value in feeds.values():
-            given.push_back(value.value if isinstance(value, Placed) else value)
-        try:
-            session.run_with_ortvaluevector(
-                self._options, list(feeds), given, self.outputs, made, self._devices
-            )
-        except Exception as error:
-            raise ModelError(f"ONNX Runtime: {str(error).splitlines()[0]}") from error
+        for value in values.values():
+            given.push_back(value)
+        session.run_with_ortvaluevector(
+            self._options, list(values), given, self.outputs, made, self._devices
+        )
         # By index: the end of an iteration is an exception in C++, some 40 us.
         return [made[i] for i in range(len(self.outputs))]
 
@@ -105,11 +122,17 @@ def open_session(
     session.held = held
     if providers[0] not in session.get_providers():
         warnings.warn(
-            f"{providers[0]} could not start; the model runs on {session.get_providers()[0]}",
+            f"{providers[0]} could not start; the model runs on {session.get_providers()[0]}"
+            f"{_reason(providers[0])}",
             PertcoreWarning,
             stacklevel=2,
         )
     return session
+
+
+def _reason(provider: str) -> str:
+    """Why it could not start, where that is found out."""
+    return f" ({provider}: {describe()[CUDA]})" if provider == CUDA else ""
 
 
 def _refuse_without_kernel(model: onnx.ModelProto, reason: str) -> None:
@@ -148,6 +171,34 @@ class Placed:
         return self.array
 
 
-def place(array: Array, providers: Sequence[str] | None) -> Placed:
-    """The array as a value on the device of the first of `providers`."""
-    return Placed(np.asarray(array, order="C"), providers[0] if providers else CPU[0])
+def place(array: Array, providers: Sequence[str] | None) -> Placed | Lent:
+    """The array as a value on the device of the first of `providers`; CuPy arrays are lent."""
+    if on_device(array):
+        return Lent(array)
+    return Placed(np.asarray(array, order="C"), first(providers))
+
+
+def first(providers: Sequence[str] | None) -> str:
+    """The provider that runs what it can of a model."""
+    return providers[0] if providers else CPU[0]
+
+
+def check_device(array: Any, providers: Sequence[str] | None, what: str) -> None:
+    """Raises InputError for a CuPy array where the model does not run on its device."""
+    check_place(array, first(providers), what=what, gpu=_on_gpu(first(providers)))
+
+
+def run_lent(
+    session: Any, feeds: Mapping[str, Any], output: str, providers: Sequence[str] | None
+) -> Any:
+    """One output of a session whose inputs are CuPy or NumPy arrays, as a value on the device."""
+    lent = {name: Lent(array) if on_device(array) else array for name, array in feeds.items()}
+    return run_bound(session, lent, [output], _device(first(providers)), None)[0]
+
+
+def refused(error: Exception, what: str) -> BackendError | ModelError:
+    """A failed run by its name: DeviceMemoryError where a device had no room, else ModelError."""
+    said = str(error).splitlines()[0]
+    if FULL.search(str(error)):
+        return DeviceMemoryError(f"{what}: the device has no room for this batch ({said})")
+    return ModelError(f"{what}: {said}")

@@ -10,11 +10,11 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from pertcore.adapters.onnx.device import on_device, read
 from pertcore.adapters.onnx.foreign import pruned
 from pertcore.adapters.onnx.normalise import main_opset, normalise
 from pertcore.adapters.onnx.select import HALF, SINGLE, Choice
-from pertcore.adapters.onnx.sessions import CPU, open_session
-from pertcore.errors import ModelError
+from pertcore.adapters.onnx.sessions import CPU, open_session, refused, run_lent
 from pertcore.oracle import Array
 
 # ONNX Runtime knows no older one; a model of such an opset is judged after conversion.
@@ -64,12 +64,14 @@ class UserModel:
         self.open()
         feeds = {**self._choice.freeze, self._choice.input: x.astype(self._stored, copy=False)}
         try:
-            found = self._session.run([self._choice.output], feeds)[0]
+            if on_device(x):
+                value = run_lent(self._session, feeds, self._choice.output, self._providers)
+                found = read(value, x)
+            else:
+                found = self._session.run([self._choice.output], feeds)[0]
             return found.astype(SINGLE) if found.dtype == HALF else found
         except Exception as error:
-            raise ModelError(
-                f"the model fails on an input of shape {x.shape}: {str(error).splitlines()[0]}"
-            ) from error
+            raise refused(error, f"the model fails on an input of shape {x.shape}") from error
 
 
 def runs(x: Array, width: int) -> list[Array]:

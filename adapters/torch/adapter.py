@@ -10,14 +10,15 @@ import numpy as np
 import torch
 
 from pertcore.adapters.parts import Part
-from pertcore.adapters.shapes import as_batch, checked_shape
+from pertcore.adapters.shapes import checked_shape
 from pertcore.adapters.torch.outputs import Reader, reader
 from pertcore.adapters.torch.point import TorchPoint, Ways, at
 from pertcore.adapters.torch.probe import Found, probe
 from pertcore.adapters.torch.tensors import (
     DTYPES,
-    as_array,
     as_tensor,
+    back,
+    batch_of,
     layout_of,
     settings_of,
 )
@@ -105,21 +106,24 @@ class TorchOracle:
         return (*self.found.notes, *self.ways.said)
 
     def __call__(self, x: Array) -> Array:
-        batch = as_batch(x, self.input_shape, self.dtype)
+        batch = batch_of(x, self.input_shape, self.dtype, self.device)
         self.calls.f += len(batch)
         if len(batch) == 0:
-            return np.zeros((0, *self.output_shape), self.dtype)
+            return back(self._nothing(), x)
         with self.around.running(graph=False):
             given = as_tensor(batch, self.device, self.layout)
-            return as_array(self.run(given.clone() if self.found.writes else given), batch)
+            return back(self.run(given.clone() if self.found.writes else given), x, batch)
 
     def linearize(self, x: Array) -> TorchPoint:
-        batch = as_batch(x, self.input_shape, self.dtype)
+        batch = batch_of(x, self.input_shape, self.dtype, self.device)
         self.calls.f += len(batch)
         if len(batch) == 0:
-            nothing = torch.zeros(0, *self.output_shape, dtype=DTYPES[self.dtype])
-            return TorchPoint(self, nothing, nothing, as_array(nothing), self.around.random)
-        return at(self, batch, copy=self.found.writes)
+            nothing = self._nothing()
+            return TorchPoint(self, nothing, nothing, back(nothing, x), self.around.random)
+        return at(self, batch, x, copy=self.found.writes)
+
+    def _nothing(self) -> torch.Tensor:
+        return torch.zeros(0, *self.output_shape, dtype=DTYPES[self.dtype], device=self.device)
 
     def deterministic(self) -> TorchOracle:
         """The same model on one thread, with deterministic cuDNN algorithms; counts for itself."""

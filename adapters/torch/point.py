@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch.autograd import forward_ad
 
-from pertcore.adapters.shapes import as_many
-from pertcore.adapters.torch.tensors import as_array, as_tensor, owned
+from pertcore.adapters.shapes import as_many, leading
+from pertcore.adapters.torch.tensors import as_tensor, back, owned, there
 from pertcore.adapters.torch.undisturbed import Around
 from pertcore.errors import CapabilityError
 from pertcore.oracle import Array, Calls, Linearization
@@ -81,40 +81,48 @@ class TorchPoint:
         """J^T v: (n, *out) or (c, n, *out) -> (n, *in) or (c, n, *in)."""
         given, made = self.model.output_shape, self.model.input_shape
         many, lead = self._vectors("vjp", cotangent, given)
-        if not self.output.requires_grad or many.size == 0:
-            return np.zeros((*lead, *made), self.model.dtype)
+        if not self.output.requires_grad or 0 in many.shape:
+            return self._zeros((*lead, *made), cotangent)
         with self.model.around.running(graph=True, random=self.random):
             seeds = [as_tensor(v, self.model.device, torch.contiguous_format) for v in many]
             pulled = self._along(self.output, self.leaf, seeds)
-        return _stacked(pulled, many).reshape(*lead, *made)
+        return _stacked(pulled, (*lead, *made), cotangent, many)
 
     def jvp(self, tangent: Array) -> Array:
         """J u: (n, *in) or (c, n, *in) -> (n, *out) or (c, n, *out)."""
         given, made = self.model.input_shape, self.model.output_shape
         many, lead = self._vectors("jvp", tangent, given)
-        if not self.output.requires_grad or many.size == 0:
-            return np.zeros((*lead, *made), self.model.dtype)
+        if not self.output.requires_grad or 0 in many.shape:
+            return self._zeros((*lead, *made), tangent)
         with self.model.around.running(graph=True, random=self.random):
             seeds = [as_tensor(u, self.model.device, self.model.layout) for u in many]
             pushed = self._pushed(seeds)
-        return _stacked(pushed, many).reshape(*lead, *made)
+        return _stacked(pushed, (*lead, *made), tangent, many)
 
     def take(self, index: Array) -> Linearization:
         """Refused: the graph of a batch cannot leave samples out."""
-        kept, n = len(np.arange(len(self.value))[index]), len(self.value)
+        kept, n = len(np.arange(len(self.leaf))[index]), len(self.leaf)
         raise CapabilityError(
             f"take: the graph that PyTorch keeps is of all {n} samples, not of {kept}; linearize "
             "those that are left, or give the others zero cotangents"
         )
 
+    def _zeros(self, shape: tuple[int, ...], like: Any) -> Any:
+        return back(self.leaf.new_zeros(shape), like)
+
     def _vectors(
-        self, kind: str, given: Array, shape: tuple[int, ...]
-    ) -> tuple[Array, tuple[int, ...]]:
+        self, kind: str, given: Any, shape: tuple[int, ...]
+    ) -> tuple[Any, tuple[int, ...]]:
         """(Co)tangents as (c, n, *shape) and the leading axes they came with; counted."""
-        n = len(self.value)
-        flat = as_many(given, n, shape, self.model.dtype)
-        lead = flat.shape[:-1]
-        many = np.ascontiguousarray(flat).reshape(-1, n, *shape) if n else np.zeros((0, 0))
+        n = len(self.leaf)
+        tensor = there(given, self.model.dtype, self.model.device, f"the argument of {kind}")
+        whole: Any
+        if tensor is None:
+            flat = as_many(given, n, shape, self.model.dtype)
+            lead, whole = flat.shape[:-1], np.ascontiguousarray(flat)
+        else:
+            lead, whole = leading(tuple(tensor.shape), n, shape), tensor.contiguous()
+        many = whole.reshape(-1, n, *shape) if n else np.zeros((0, 0))
         calls = self.model.calls
         setattr(calls, kind, getattr(calls, kind) + len(many) * n)
         return many, lead
@@ -123,7 +131,7 @@ class TorchPoint:
         self, output: torch.Tensor, leaf: torch.Tensor, seeds: Sequence[torch.Tensor]
     ) -> list[torch.Tensor]:
         """The products of a graph with each seed, some at once where that pays and goes."""
-        width = max(1, ROWS_AT_ONCE // len(self.value))
+        width = max(1, ROWS_AT_ONCE // len(self.leaf))
         found: list[torch.Tensor] = []
         while len(found) < len(seeds):
             block = seeds[len(found) : len(found) + width]
@@ -213,14 +221,15 @@ class TorchPoint:
         return not abs(float(left.sum() - right.sum())) > ADJOINT[pushed.dtype] * size
 
 
-def at(model: Model, batch: Array, *, copy: bool) -> TorchPoint:
-    """Runs the model once at the batch (n, *in), with a graph; `copy`: it writes into its input."""
+def at(model: Model, batch: Any, like: Any, *, copy: bool) -> TorchPoint:
+    """Runs the model once at the batch (n, *in), with a graph; its value is of the kind of `like`.
+    `copy`: the model writes into its input."""
     random = model.around.random
     with model.around.running(graph=True):
         leaf = owned(batch, model.device, model.layout)
         output = model.run(leaf.clone() if copy else leaf)
     # The graph may hold the output itself: the caller gets another array.
-    return TorchPoint(model, leaf, output, as_array(output).copy(), random)
+    return TorchPoint(model, leaf, output, back(output.detach().clone(), like), random)
 
 
 def _grad(
@@ -241,10 +250,10 @@ def _zero_if_none(found: torch.Tensor | None, like: torch.Tensor) -> torch.Tenso
     return torch.zeros_like(like) if found is None else found
 
 
-def _stacked(products: list[torch.Tensor], given: Array) -> Array:
+def _stacked(products: list[torch.Tensor], shape: tuple[int, ...], like: Any, given: Any) -> Any:
     if len(products) == 1:
-        return as_array(products[0], given)
-    return np.stack([as_array(product) for product in products])
+        return back(products[0].reshape(shape), like, given)
+    return back(torch.stack(products).reshape(shape), like)
 
 
 def _first_line(error: BaseException) -> str:

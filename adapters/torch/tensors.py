@@ -1,12 +1,15 @@
-"""Between NumPy and tensors: no copy on the CPU where nobody can write into the other's memory."""
+"""Between arrays and tensors: no copy on the CPU where nobody can write into the other's memory,
+and none through the host where tensors or CuPy arrays come and go."""
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
 import torch
 
+from pertcore.adapters.shapes import as_batch
 from pertcore.errors import InputError
 from pertcore.oracle import Array
 
@@ -15,6 +18,53 @@ DTYPES: dict[np.dtype[Any], torch.dtype] = {
     np.dtype(np.float64): torch.float64,
 }
 NUMPY: dict[torch.dtype, np.dtype[Any]] = {kind: dtype for dtype, kind in DTYPES.items()}
+
+
+def is_cupy(values: Any) -> bool:
+    """Whether it is a CuPy array; without CuPy loaded there are none."""
+    cupy = sys.modules.get("cupy")
+    return cupy is not None and isinstance(values, cupy.ndarray)
+
+
+def there(values: Any, dtype: Any, device: torch.device, name: str) -> torch.Tensor | None:
+    """The memory of a tensor or CuPy array as a tensor of that dtype; None for other arrays.
+
+    DLPack makes the streams of both wait for each other. Raises InputError where the model is on
+    another device.
+    """
+    if not isinstance(values, torch.Tensor) and not is_cupy(values):
+        return None
+    tensor = values.detach() if isinstance(values, torch.Tensor) else torch.from_dlpack(values)
+    here = torch.empty(0, device=device).device
+    if tensor.device != here:
+        raise InputError(
+            f"{name} is on {tensor.device} and the model on {here}: move the one to the other"
+        )
+    return tensor.to(DTYPES[np.dtype(dtype)])
+
+
+def batch_of(x: Any, shape: tuple[int, ...], dtype: Any, device: torch.device) -> Any:
+    """x checked as (n, *shape): a tensor on the device for tensors and CuPy arrays, else NumPy."""
+    tensor = there(x, dtype, device, "x")
+    if tensor is None:
+        return as_batch(x, shape, dtype)
+    if tensor.shape[1:] != shape or tensor.ndim != len(shape) + 1:
+        raise InputError(
+            f"x has shape {tuple(tensor.shape)}: this model takes (n, {', '.join(map(str, shape))})"
+            ", samples along the first axis"
+        )
+    return tensor
+
+
+def back(tensor: torch.Tensor, like: Any, *givers: Any) -> Any:
+    """The tensor as an array of the kind of `like`; no memory is shared with one of `givers`."""
+    if not isinstance(like, torch.Tensor) and not is_cupy(like):
+        return as_array(tensor, *givers)
+    made = tensor.detach().contiguous()
+    used = made.untyped_storage().data_ptr()
+    if any(torch.from_dlpack(g).untyped_storage().data_ptr() == used for g in givers):
+        made = made.clone()
+    return made if isinstance(like, torch.Tensor) else sys.modules["cupy"].from_dlpack(made)
 
 
 def as_tensor(array: Array, device: torch.device, layout: torch.memory_format) -> torch.Tensor:

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from pertcore.errors import DeviceMemoryError
+
 SEED = 0
 
 
@@ -45,6 +47,9 @@ class Around:
                 torch.set_grad_enabled(graph),
             ):
                 yield
+        except torch.OutOfMemoryError as error:
+            said = str(error).splitlines()[0]
+            raise DeviceMemoryError(f"{self.device} has no room for this batch ({said})") from error
         finally:
             if random is None:
                 self.random = self._states()

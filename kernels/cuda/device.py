@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache, partial
 from typing import Any
 
-from pertcore.errors import BackendError
+from pertcore.errors import BackendError, DeviceMemoryError
 from pertcore.kernels.catalogue import ROWS
 from pertcore.kernels.cuda.launch import OPTIONS, prepared, source
 
@@ -20,8 +20,8 @@ def version(name: str) -> Any:
 def run(name: str, *args: Any) -> None:
     """Starts kernel `name` on the device and on the current stream; returns before it has ended.
 
-    Raises InputError for strided arrays, BackendError where CuPy cannot be imported, the device
-    has no room for what the kernel works in, or the source does not compile there.
+    Raises InputError for strided arrays, BackendError where CuPy cannot be imported,
+    DeviceMemoryError where the device has no room for what the kernel works in.
     """
     cupy = _cupy()
     first = next(a for a in args if isinstance(a, cupy.ndarray))
@@ -32,7 +32,7 @@ def run(name: str, *args: Any) -> None:
                 kernel = _module(ROWS[name].cuda, how.dtype.name).get_function(name)
                 kernel(how.grid, (how.threads,), how.args)
     except cupy.cuda.memory.OutOfMemoryError as error:
-        raise BackendError(
+        raise DeviceMemoryError(
             f"kernel {name}: CUDA device {first.device.id} is out of memory ({error}): "
             "give fewer samples at a time"
         ) from error

@@ -27,7 +27,7 @@ from pertcore.attacks.verify import Verified, clean_answer, differences, joined,
 from pertcore.chunked import chunked
 from pertcore.closed_form import sampling
 from pertcore.closed_form.metrics import Metric, psnr
-from pertcore.errors import InputError, PertcoreWarning
+from pertcore.errors import DeviceMemoryError, InputError, PertcoreWarning
 from pertcore.oracle import Array, Calls, Oracle
 from pertcore.result import AttackResult, Certificate, Stage
 from pertcore.solvers.problem import Problem, mask_rows
@@ -92,7 +92,8 @@ def attack(
     result's `transfer` says what it makes of the examples. rng: a
     seed or Generator; the random numbers of a sample depend on the seed and its place alone, which
     is first_index + i, or first_index[i] where it is (n,) integers; a call without the place 0
-    continues a data set and does not check the model again. batch_size: samples in flight.
+    continues a data set and does not check the model again. batch_size: samples in flight,
+    halved, with a warning, where a device has no room for them.
     deterministic: the model runs in padded chunks of one size on one thread: the same seed gives
     the same bits. callback: told of every step (`Progress`). Further options are
     the attack's own: `pertcore.attacks.pgd.options` lists them with their defaults.
@@ -119,7 +120,7 @@ def attack(
         check_target(evaluate_on, oracle)
     started, before = time.perf_counter(), model.calls.copy()
     step = size or len(given.x)
-    verified = joined([run.batch(begin, begin + step) for begin in range(0, len(given.x), step)])
+    verified = joined(run.batches(step))
     settings = {
         "attack": row.name, "norm": given.ball.norm, "eps": eps, "bounds": bounds,
         "task": given.goal.task, "targeted": targeted, "decision": given.goal.decision,
@@ -169,6 +170,29 @@ class _Run:
     notes: list[str] = field(default_factory=list)
     certificates: list[Certificate] = field(default_factory=list)
     stages: list[Stage] = field(default_factory=list)
+
+    def batches(self, size: int) -> list[Verified]:
+        """All samples, `size` at a time, or half of it as often as a device has no room."""
+        found: list[Verified] = []
+        begin, total = 0, len(self.given.x)
+        while begin < total:
+            told = self.notes, self.certificates, self.stages
+            known = [len(entries) for entries in told]
+            taken = min(size, total - begin)
+            try:
+                found.append(self.batch(begin, begin + taken))
+                begin += taken
+            except DeviceMemoryError:
+                if taken == 1:
+                    raise
+                for entries, count in zip(told, known, strict=True):
+                    del entries[count:]  # type: ignore[attr-defined]
+                size = taken // 2
+                self.notes.append(
+                    f"the device has no room for {taken} samples at a time: {size} were taken; "
+                    f"batch_size={size} says so from the start"
+                )
+        return found
 
     def batch(self, begin: int, end: int) -> Verified:
         """Attack and verify samples begin to end; the first batch also checks the model."""

@@ -62,7 +62,9 @@ def demo(
 
 @app.command()
 def info(
-    model: Model,
+    model: Annotated[
+        Path | None, typer.Argument(metavar="MODEL.onnx", help="ONNX file; none: the devices.")
+    ] = None,
     input: InputName = None,
     output: OutputName = None,
     input_shape: Annotated[
@@ -70,7 +72,7 @@ def info(
     ] = None,
     straight_through: StraightThrough = False,
 ) -> None:
-    """Inputs, outputs, operators; which derivatives are exact and what would be approximated."""
+    """Inputs, outputs, operators; which derivatives are exact or approximated; the devices."""
     from pertcore.cli.info import run
 
     run(model, input, output, input_shape, straight_through)

@@ -1,4 +1,4 @@
-"""`pertcore info`: what a model takes and gives, and which derivatives are exact."""
+"""`pertcore info`: what a model takes and gives, what is exact, and the devices."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from pertcore.adapters.onnx.build import ESTIMATE
 from pertcore.adapters.onnx.describe import ModelInfo, TensorInfo, describe
+from pertcore.adapters.onnx.providers import providers
 from pertcore.cli.console import say, show_facts, show_table
 from pertcore.cli.flags import as_flags
 from pertcore.errors import InputError, PertcoreWarning
@@ -27,13 +28,26 @@ BATCH = {
 
 
 def run(
+    model: Path | None,
+    input: str | None,
+    output: str | None,
+    input_shape: str | None,
+    straight_through: bool,
+) -> None:
+    """Print inputs, outputs, operators with their derivative rules, and what is approximated; then,
+    or alone where no model is given, the devices."""
+    if model is not None:
+        _tell(model, input, output, input_shape, straight_through)
+    show_facts("Devices", providers())
+
+
+def _tell(
     model: Path,
     input: str | None,
     output: str | None,
     input_shape: str | None,
     straight_through: bool,
 ) -> None:
-    """Print inputs, outputs, operators with their derivative rules, and what is approximated."""
     chosen: dict[str, Any] = {"input": input, "output": output}
     chosen["straight_through"] = straight_through
     if input_shape is not None:

@@ -312,6 +312,16 @@ def test_frozen_inputs_and_free_sizes(tmp_path: Path, capfd: pytest.CaptureFixtu
     assert main(["info", model, "--input-shape", "a,b"]) == 2
 
 
+def test_info_tells_of_devices_with_and_without_a_model(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    for arguments in (["info"], ["info", str(CLASSIFIER)]):
+        assert main(arguments) == 0
+        shown = capfd.readouterr().out
+        assert "CPUExecutionProvider" in shown and "CUDAExecutionProvider" in shown
+        assert ("logits" in shown) == (len(arguments) > 1)
+
+
 def test_info_of_the_classifier(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["info", str(CLASSIFIER)]) == 0
     text = capfd.readouterr().out

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from pertcore.errors import BackendError, InputError
+from pertcore.errors import BackendError, DeviceMemoryError, InputError
 from pertcore.kernels.catalogue import ROWS, kernel, load
 from pertcore.kernels.cuda import device, launch
 from tests.kernels.cuda import fake_cupy
@@ -61,7 +61,7 @@ def test_strided_arrays_are_refused(cupy):
 def test_a_device_without_room_says_so(cupy, machine, monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", fake_cupy.module(machine.folder, room=10))
     args, outs = tried("project_box_p", 33, np.float32)[0]
-    with pytest.raises(BackendError, match="device 0 is out of memory"):
+    with pytest.raises(DeviceMemoryError, match="device 0 is out of memory"):
         kernel("project_box_p")(*moved(args), *moved(blank(outs)))
 
 
