@@ -215,8 +215,6 @@ def test_control_c_in_a_real_process(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [*COMMAND, *ATTACK, *flags, "--bounds", "0,1", "--out", str(out)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        # A shell that runs the tests in the background has them ignore SIGINT, their children too.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline and not list((out / "parts").glob("*.json")):
