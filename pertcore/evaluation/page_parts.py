@@ -128,33 +128,27 @@ def budgets(eps: Array, robust: Array, low: Array, high: Array, ratio: Array) ->
 
 
 def per_class(
-    label: Array, attackable: Array, standing: dict[str, Array], norms: Array,
-    seen: Array | None = None,
-) -> Table:  # fmt: skip
+    label: Array, attackable: Array, standing: dict[str, Array], norms: Array, seen: Array
+) -> Table:
     """A row a class of `label`, (n,), the least robust first where there are many.
 
-    standing: column -> (n,) bool, who is still right; norms: of what fools, inf or, where `seen`
-    is given, whatever it is where nothing does; seen: (n,) the wrong class, -1 where none.
+    standing: column -> (n,) bool, who is still right; norms: of what fools, whatever it is where
+    nothing does; seen: (n,) the wrong class, -1 where none.
     """
-    wrong = np.isfinite(norms) if seen is None else seen >= 0
     rows, order = [], []
     for one in np.unique(label).tolist():
         own = label == one
         shares = [float(np.mean(kept[own])) for kept in standing.values()]
-        fooled = own & attackable & wrong
+        fooled = own & attackable & (seen >= 0)
         order.append((shares or [float(np.median(norms[fooled])) if fooled.any() else np.inf])[-1])
         row = [str(one), str(int(own.sum())), Share(float(np.mean(attackable[own])))]
-        row += [*map(Share, shares), shown(_middle(norms[fooled]))]
-        rows.append(row if seen is None else [*row, _mode(seen[fooled])])
-    header = ["class", "samples", "right before", *standing, "median norm"]
+        rows.append([*row, *map(Share, shares), shown(_middle(norms[fooled])), _mode(seen[fooled])])
+    header = ["class", "samples", "right before", *standing, "median norm", "mostly seen as"]
     kept = np.sort(np.argsort(order, kind="stable")[:CLASSES])
     note = "The norm is that of the samples that were fooled."
     if len(rows) > CLASSES:
         note += f" The {CLASSES} least robust of {len(rows)} classes."
-    return Table(
-        "Classes", header if seen is None else [*header, "mostly seen as"],
-        [rows[k] for k in kept], note,
-    )  # fmt: skip
+    return Table("Classes", header, [rows[k] for k in kept], note)
 
 
 def _mode(values: Array) -> str:
