@@ -76,10 +76,10 @@ def main() -> None:
     parser.add_argument("--networks", type=Path, default=FOLDER, help="folder of ONNX files")
     options = parser.parse_args()
     warnings.simplefilter("ignore", pc.PertcoreWarning)
-    jobs = [job for job in (QUICK if options.quick else FULL) if job.name.startswith(options.only)]
+    jobs = QUICK if options.quick else FULL
     out = options.out or (QUICKLY if options.quick else None)
     results = out or RESULTS
-    made(jobs, results, options.networks)
+    made([job for job in jobs if job.name.startswith(options.only)], results, options.networks)
     if not options.only:
         shown(jobs, results, PAGE if out is None else out / "paper.md")
 

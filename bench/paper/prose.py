@@ -16,7 +16,8 @@ make paper QUICK=1    # the bundled digits and a few samples, in a minute, into 
 ```
 
 A figure whose data is stored with the same settings is not measured again; all of it takes
-some 45 minutes of one core ({processor}) after training. Perturbations keep to the paper's ball
+more than an hour of one core ({processor}) after training, going by the times stored of each part,
+which other work on the machine lengthened. Perturbations keep to the paper's ball
 without a box, unless something else is said: `x + eta` may leave [0, 1].
 """
 SAMPLE = """
