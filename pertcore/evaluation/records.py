@@ -88,6 +88,14 @@ class ArrayWriter:
         )
 
 
+def named_rows(first_index: int, n: int, names: Sequence[str]) -> dict[str, Any]:
+    """The columns that every kind of row begins with: index (n,), and name where there are any."""
+    columns: dict[str, Any] = {"index": np.arange(first_index, first_index + n)}
+    if names:
+        columns["name"] = np.array(names)
+    return columns
+
+
 def result_columns(
     result: AttackResult,
     first_index: int,
@@ -104,9 +112,7 @@ def result_columns(
     """
     n = len(result.success)
     given = labels if labels is not None and labels.ndim == 1 else result.before
-    columns: dict[str, Any] = {"index": np.arange(first_index, first_index + n)}
-    if names:
-        columns["name"] = np.array(names)
+    columns = named_rows(first_index, n, names)
     columns["label"] = given
     if targets is not None:
         columns["target"] = targets

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pertcore.evaluation.curve import Curve, curve, gathered
+from pertcore.evaluation.records import named_rows
 from pertcore.evaluation.regression_curve import RegressionCurve
 from pertcore.evaluation.robustness import Robustness, robustness
 from pertcore.evaluation.runs.state import decoded, encoded
@@ -70,10 +71,7 @@ def measured_columns(
     norm, linear (Theorem 1) and size; of a regression's curve a column a budget, from loss_0 to
     carried_(m - 1), and no label.
     """
-    n = len(found.status)
-    columns: dict[str, Any] = {"index": np.arange(first_index, first_index + n)}
-    if names:
-        columns["name"] = np.array(names)
+    columns = named_rows(first_index, len(found.status), names)
     status = np.array([Status(code).name for code in found.status], dtype=str)
     if isinstance(found, RegressionCurve):
         return {**columns, "status": status, **_a_column_a_budget(found)}
