@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -10,9 +10,7 @@ import numpy as np
 
 from pertcore.attacks.registry import find
 from pertcore.cli.arguments import AttackArguments
-from pertcore.cli.attack_blocks import block_work, posed_work
-from pertcore.cli.block_rows import restored
-from pertcore.cli.blockwise import Finished, Workplace, blockwise, facts_of, folder_of
+from pertcore.cli.blockwise import Workplace, blockwise, facts_of, folder_of
 from pertcore.cli.console import say, show_facts, warn
 from pertcore.cli.doubts import doubts
 from pertcore.cli.flags import as_flags
@@ -22,32 +20,16 @@ from pertcore.evaluation.page import page_of
 from pertcore.evaluation.page_parts import endings
 from pertcore.evaluation.pictures import Example, example_at
 from pertcore.evaluation.report import shown, write_report
+from pertcore.evaluation.runs.engine import Work
 from pertcore.evaluation.runs.failing import told
+from pertcore.evaluation.runs.finished import Attacked, Finished
 from pertcore.evaluation.runs.folder import RunFolder
-from pertcore.evaluation.runs.parts import Block
-from pertcore.evaluation.runs.state import decoded
-from pertcore.evaluation.stream import joined, selected
+from pertcore.evaluation.runs.rows import restored
+from pertcore.evaluation.runs.work import block_work
+from pertcore.evaluation.stream import selected
 from pertcore.result import AttackResult
 
 SHOWN_FOOLED, SHOWN_KEPT = 9, 3
-
-
-@dataclass
-class Attacked(Finished):
-    """The results of blocks without their points."""
-
-    results: dict[int, AttackResult] = field(default_factory=dict)
-
-    def add(self, block: Block) -> None:
-        super().add(block)
-        if block.state:
-            self.results[block.start] = decoded(block.state)
-
-    def joined(self) -> AttackResult:
-        """Of all samples on which the model did not fail; the parts are forgotten."""
-        result = joined([self.results[start] for start in sorted(self.results)])
-        self.results.clear()  # all rows are in memory once
-        return result
 
 
 def run(arguments: AttackArguments) -> None:
@@ -56,9 +38,16 @@ def run(arguments: AttackArguments) -> None:
     folder = folder_of(arguments)
     problem = pose(arguments)
     finished = Attacked()
-    workplace = Workplace(lambda progress: block_work(problem, progress.step), posed_work)
+    workplace = Workplace(
+        lambda progress: block_work(problem, arguments.kind, progress.step), posed_work
+    )
     conclude = partial(_conclude, arguments, problem, finished)
     blockwise(arguments, problem, folder, workplace, finished, conclude)
+
+
+def posed_work(arguments: AttackArguments) -> Work:
+    """The work of a worker, which reads model and data itself."""
+    return block_work(pose(arguments), arguments.kind)
 
 
 def _examples(

@@ -4,66 +4,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import typer
 
 from pertcore.attacks.registry import find
 from pertcore.cli.arguments import AttackArguments
-from pertcore.cli.block_rows import lost_block
 from pertcore.cli.console import SampleProgress
 from pertcore.cli.problem import Problem
-from pertcore.errors import InputError, ModelError
-from pertcore.evaluation.records import fingerprint, machine, ready_folder, versions
+from pertcore.errors import InputError
+from pertcore.evaluation.records import fingerprint, ready_folder
 from pertcore.evaluation.runs.engine import RayEngine, Work
+from pertcore.evaluation.runs.finished import Finished
 from pertcore.evaluation.runs.folder import RunFolder, in_blocks, open_run
 from pertcore.evaluation.runs.parts import Block
-from pertcore.oracle import Array
+from pertcore.evaluation.runs.rows import lost_block
 
 STOPPED = 130
 # Flags that do not decide what the rows are: a run may go on with others.
 ANYWHERE = ("out", "resume", "engine", "address", "workers")
 Compute = Callable[[Sequence[slice]], Iterable[Block]]
-
-
-@dataclass
-class Finished:
-    """What is known of the blocks that are done, by their first sample; not their points."""
-
-    sizes: dict[int, int] = field(default_factory=dict)
-    failed: dict[int, str] = field(default_factory=dict)
-
-    def add(self, block: Block) -> None:
-        self.sizes[block.start] = len(block)
-        self.failed |= block.failed
-
-    @property
-    def starts(self) -> list[int]:
-        """First samples of the blocks, in order: blocks are done in any."""
-        return sorted(self.sizes)
-
-    @property
-    def done(self) -> int:
-        return sum(self.sizes.values())
-
-    @property
-    def index(self) -> Array:
-        """Positions of the samples on which the model did not fail.
-
-        Raises ModelError where it failed on all.
-        """
-        everyone = [np.arange(start, start + self.sizes[start]) for start in self.starts]
-        done = np.concatenate(everyone)
-        index = done[~np.isin(done, list(self.failed))]
-        if not len(index):
-            why = next(iter(self.failed.values()))
-            raise ModelError(f"the model failed on all {len(self.failed)} samples: {why}")
-        return index
 
 
 @dataclass(frozen=True)
@@ -119,27 +82,16 @@ def blockwise(
 def facts_of(
     arguments: AttackArguments, problem: Problem, finished: Finished, same: dict[str, Any]
 ) -> dict[str, Any]:
-    """What run.json says of every kind of run."""
-    done = finished.done
-    complete = done == len(problem.inputs)
+    """What run.json says of every run of a command."""
     return {
-        "kind": arguments.kind,
-        "status": "finished" if complete else "stopped",
+        **finished.facts(arguments.kind, len(problem.inputs)),
         "command": arguments.command(),
         "arguments": {k: v for k, v in vars(arguments).items() if v is not None},
         "attack": find(arguments.attack).summary,
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "samples_asked": len(problem.inputs),
-        "samples_done": done,
-        "failed": finished.failed,
-        "complete": complete,
         "box": arguments.box(),
         "same": same,
         "model_sha256": same["model"],
         "data_sha256": same["data"],
-        "versions": versions(),
-        "machine": machine(),
-        "working_folder": str(Path.cwd()),
     }
 
 

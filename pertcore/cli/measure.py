@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -10,13 +10,12 @@ import numpy as np
 
 from pertcore.attacks.registry import find
 from pertcore.cli.arguments import AttackArguments
-from pertcore.cli.block_rows import restored
-from pertcore.cli.blockwise import Finished, Workplace, blockwise, facts_of, folder_of
+from pertcore.cli.blockwise import Workplace, blockwise, facts_of, folder_of
 from pertcore.cli.console import say, show_facts, show_table, warn
 from pertcore.cli.doubts import doubts
 from pertcore.cli.flags import as_flags
-from pertcore.cli.measure_blocks import block_work, check, posed_work
-from pertcore.cli.problem import Problem, pose
+from pertcore.cli.measure_problem import pose_measure, posed_work
+from pertcore.cli.problem import Problem
 from pertcore.evaluation.examples import outputs_of, write_examples
 from pertcore.evaluation.page import page_of
 from pertcore.evaluation.page_parts import endings
@@ -26,44 +25,24 @@ from pertcore.evaluation.regression_curve import RegressionCurve
 from pertcore.evaluation.report import shown, write_report
 from pertcore.evaluation.robustness import Robustness
 from pertcore.evaluation.runs import failing
-from pertcore.evaluation.runs.failing import answered
+from pertcore.evaluation.runs.finished import Measures
 from pertcore.evaluation.runs.folder import RunFolder
-from pertcore.evaluation.runs.measures import Measured, Told, joined, rows_of, spread_over
-from pertcore.evaluation.runs.parts import Block
+from pertcore.evaluation.runs.measures import Measured, Told, spread_over
+from pertcore.evaluation.runs.rows import restored
+from pertcore.evaluation.runs.work import block_work
 from pertcore.oracle import Array
 
 SHOWN, SHOWN_KEPT = 9, 3
-
-
-@dataclass
-class Measures(Finished):
-    """The rows of the samples on which the model did not fail, and what is known beside them."""
-
-    rows: dict[int, dict[str, Array]] = field(default_factory=dict)
-    told: dict[int, Told] = field(default_factory=dict)
-
-    def add(self, block: Block) -> None:
-        super().add(block)
-        if block.state:
-            kept = answered(slice(block.start, block.start + len(block)), block.failed)
-            rows = {name: np.asarray(values)[kept] for name, values in block.columns.items()}
-            self.rows[block.start], self.told[block.start] = rows, Told.read(block.state)
-
-    def joined(self) -> tuple[Told, dict[str, Array]]:
-        order = sorted(self.rows)
-        told = joined([self.told[start] for start in order])
-        return told, rows_of(self.rows[start] for start in order)
 
 
 def run(arguments: AttackArguments) -> None:
     """Measure, write, report; typer.Exit(130) after Ctrl-C, with the finished blocks kept."""
     find(arguments.attack)
     folder = folder_of(arguments)
-    problem = pose(arguments)
-    check(arguments, problem)
+    problem = pose_measure(arguments)
     finished = Measures()
     workplace = Workplace(
-        lambda progress: block_work(arguments, problem, progress.search), posed_work
+        lambda progress: block_work(problem, arguments.kind, progress.search), posed_work
     )
     conclude = partial(_conclude, arguments, problem, finished)
     blockwise(arguments, problem, folder, workplace, finished, conclude)

@@ -19,7 +19,9 @@ Made = TypeVar("Made")
 
 
 def surviving(
-    rows: slice, run: Callable[[slice], Made]
+    rows: slice,
+    run: Callable[[slice], Made],
+    failures: tuple[type[Exception], ...] = FAILURES,
 ) -> tuple[list[tuple[slice, Made]], dict[int, str]]:
     """`run` on the samples `rows`, halved where the model fails, and why single samples failed.
 
@@ -28,12 +30,12 @@ def surviving(
     """
     try:
         return [(rows, run(rows))], {}
-    except FAILURES as error:
+    except failures as error:
         if rows.stop - rows.start <= 1:
             return [], {rows.start: str(error) or type(error).__name__}
     middle = (rows.start + rows.stop) // 2
-    made, failed = surviving(slice(rows.start, middle), run)
-    more, others = surviving(slice(middle, rows.stop), run)
+    made, failed = surviving(slice(rows.start, middle), run, failures)
+    more, others = surviving(slice(middle, rows.stop), run, failures)
     return made + more, failed | others
 
 

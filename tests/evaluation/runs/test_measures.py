@@ -20,7 +20,7 @@ from pyarrow import parquet
 import pertcore as pc
 from pertcore.cli.app import main
 from pertcore.cli.arguments import AttackArguments
-from pertcore.cli.measure_blocks import posed_work
+from pertcore.cli.measure_problem import posed_work
 from pertcore.demo import AUTOENCODER, CLASSIFIER, DATA, digits
 from pertcore.evaluation.reading import as_curve, as_robustness, read_run
 
