@@ -13,6 +13,7 @@ PUBLIC = {
     "curve": "pertcore.evaluation.curve",
     "robustness": "pertcore.evaluation.robustness",
     "compare": "pertcore.evaluation.compare",
+    "run": "pertcore.evaluation.runs.run",
     "falsify": "pertcore.falsification.run",
     "data": "pertcore.data",
     "doubts": "pertcore.attacks.doubts",

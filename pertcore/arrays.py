@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,19 @@ def as_numpy(values: Any, name: str) -> tuple[NDArray[Any], Callable[[NDArray[An
     if array.dtype.kind not in "biuf":
         raise InputError(f"{name} has dtype {array.dtype}: expected numbers")
     return array, lambda result: result
+
+
+def taken_apart(batch: Any) -> tuple[Any, tuple[Any, ...]]:
+    """x and what comes with it, out of a batch of a loader: (x, y, ...), or x alone.
+
+    Raises InputError for a batch that is neither a tuple nor an array, and for an empty one.
+    """
+    if isinstance(batch, Mapping | str) or not hasattr(batch, "__len__") or len(batch) == 0:
+        raise InputError(
+            f"a batch is a {type(batch).__name__}: expected (x, y, ...) or x; bring others to that "
+            "form with a generator function over the loader"
+        )
+    return (batch[0], tuple(batch[1:])) if isinstance(batch, tuple | list) else (batch, ())
 
 
 def _from_dlpack(values: Any, name: str) -> tuple[NDArray[Any], Callable[[NDArray[Any]], Any]]:

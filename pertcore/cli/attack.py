@@ -20,6 +20,7 @@ from pertcore.evaluation.page import page_of
 from pertcore.evaluation.page_parts import endings
 from pertcore.evaluation.pictures import Example, example_at
 from pertcore.evaluation.report import shown, write_report
+from pertcore.evaluation.runs.checked import check
 from pertcore.evaluation.runs.engine import Work
 from pertcore.evaluation.runs.failing import told
 from pertcore.evaluation.runs.finished import Attacked, Finished
@@ -37,6 +38,8 @@ def run(arguments: AttackArguments) -> None:
     find(arguments.attack)
     folder = folder_of(arguments)
     problem = pose(arguments)
+    y = None if problem.y is None else problem.y[:1]
+    check(arguments.kind, problem.oracle, problem.inputs[0:1], y, problem.settings)
     finished = Attacked()
     workplace = Workplace(
         lambda progress: block_work(problem, arguments.kind, progress.step), posed_work

@@ -13,7 +13,6 @@ import typer
 
 from pertcore.attacks.registry import find
 from pertcore.cli.arguments import AttackArguments
-from pertcore.cli.console import SampleProgress
 from pertcore.cli.problem import Problem
 from pertcore.errors import InputError
 from pertcore.evaluation.records import fingerprint, ready_folder
@@ -21,6 +20,7 @@ from pertcore.evaluation.runs.engine import RayEngine, Work
 from pertcore.evaluation.runs.finished import Finished
 from pertcore.evaluation.runs.folder import RunFolder, in_blocks, open_run
 from pertcore.evaluation.runs.parts import Block
+from pertcore.evaluation.runs.progress import SampleProgress
 from pertcore.evaluation.runs.rows import lost_block
 
 STOPPED = 130

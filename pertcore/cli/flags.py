@@ -12,7 +12,7 @@ WORDS = (
     "threshold", "peak", "partition", "mean", "std", "input", "output", "weights", "freeze",
     "limit", "scale", "layout", "batch_size", "threads", "finite_differences", "deterministic",
     "input_shape", "mode", "straight_through", "method", "certify", "max_memory",
-    "timeout", "rounds",
+    "timeout", "rounds", "out", "resume",
 )  # fmt: skip
 OTHERS = {"rng": "--seed", "outputs": "--output", "wrt": "--input", "path": "--out", "model": ""}
 FLAGS = {name: f"--{name.replace('_', '-')}" for name in WORDS} | OTHERS

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from pertcore.attacks.registry import find
 from pertcore.cli.arguments import AttackArguments, numbers
 from pertcore.cli.problem import Problem, pose
 from pertcore.errors import InputError
-from pertcore.evaluation.curve import checked_budgets, checked_once
-from pertcore.evaluation.robustness import check_task, limits
+from pertcore.evaluation.curve import checked_budgets
+from pertcore.evaluation.runs.checked import check
 from pertcore.evaluation.runs.engine import Work
 from pertcore.evaluation.runs.work import block_work
 from pertcore.oracle import Array
@@ -46,15 +45,8 @@ def pose_measure(arguments: AttackArguments) -> Problem:
     """
     problem = pose(arguments)
     problem = replace(problem, settings=_settings(arguments, problem))
-    own = dict(problem.settings)
-    name, eps = own.pop("attack"), own.pop("eps", np.zeros(1))
-    if arguments.kind == "robustness":
-        limits(own.pop("tolerance", 0.05), own.pop("largest"))
-    del own["rng"]
     y = None if problem.y is None else problem.y[:1]
-    given = checked_once(find(name), problem.oracle, problem.inputs[0:1], y, eps, own)
-    if arguments.kind == "robustness":
-        check_task(given)
+    check(arguments.kind, problem.oracle, problem.inputs[0:1], y, problem.settings)
     return problem
 
 

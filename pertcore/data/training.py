@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from pertcore.arrays import taken_apart
 from pertcore.attacks.options import whole
 from pertcore.attacks.registry import Attack, find
 from pertcore.attacks.run import attack as perturb
@@ -67,7 +68,7 @@ class Perturbed:
         self.passes += 1
         done = 0
         for batch in self.loader:
-            x, rest = _taken_apart(batch)
+            x, rest = taken_apart(batch)
             x_adv = self._perturbed(x, rest[0] if rest else None, seed, done)
             done += len(x)
             yield (x_adv, *rest) if rest else x_adv
@@ -83,15 +84,6 @@ class Perturbed:
                 self.oracle, x, y, attack=self.attack, rng=seed, first_index=first, **self.settings
             )
         return result.x_adv
-
-
-def _taken_apart(batch: Any) -> tuple[Any, tuple[Any, ...]]:
-    if isinstance(batch, Mapping | str) or not hasattr(batch, "__len__") or len(batch) == 0:
-        raise InputError(
-            f"a batch is a {type(batch).__name__}: expected (x, y, ...) or x; bring others to that "
-            "form with a generator function over the loader"
-        )
-    return (batch[0], tuple(batch[1:])) if isinstance(batch, tuple | list) else (batch, ())
 
 
 def _oracle(model: Any, shape: tuple[int, ...]) -> Oracle:

@@ -293,14 +293,21 @@ def checked_once(
     for name in ("eps", "evaluate_on"):
         if name in common:
             raise InputError(f"{name}={common[name]!r}: a curve has no such argument")
+    return prepared(row, oracle, x, y, float(budgets[-1]), common)
+
+
+def prepared(
+    row: Attack, oracle: Oracle, x: Any, y: Any, eps: Any, common: dict[str, Any]
+) -> Given:
+    """What `pertcore.attack` checks before it runs a model; eps and rng are not in `common`."""
     names = ("norm", "bounds", "targeted", "mask", "partition", "task", "threshold", "goal",
              "metrics", "levels")  # fmt: skip
     own: dict[str, Any] = {name: common.get(name) for name in names}
-    own["targeted"] = bool(own["targeted"])
+    own |= {"targeted": bool(own["targeted"]), "norm": common.get("norm", "inf")}
     known = {*names, "decision", "peak", "batch_size", "deterministic"}
     options = row.checked({k: v for k, v in common.items() if k not in known})
     return prepare(
-        row, oracle, x, y, eps=float(budgets[-1]), decision=common.get("decision", 0.0),
+        row, oracle, x, y, eps=eps, decision=common.get("decision", 0.0),
         peak=common.get("peak", 1.0), loss=common.get("loss"), options=options, **own,
     )  # fmt: skip
 

@@ -13,8 +13,8 @@ from pyarrow import parquet
 
 import pertcore
 from pertcore.cli.app import main
-from pertcore.cli.console import SampleProgress
 from pertcore.demo import AUTOENCODER, CLASSIFIER, DATA, digits
+from pertcore.evaluation.runs.progress import SampleProgress
 
 ATTACK = ["attack", str(CLASSIFIER), "--inputs", f"{DATA}:x", "--labels", f"{DATA}:y"]
 BUDGET = ["--eps", "0.1", "--bounds", "0,1"]

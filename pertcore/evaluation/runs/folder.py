@@ -96,7 +96,7 @@ def _locked(path: Path) -> BinaryIO:
     except BlockingIOError:
         lock.close()
         raise InputError(
-            f"--out {path}: another run is at work in this folder: wait for it or give another"
+            f"out={path}: another run is at work in this folder: wait for it or give another"
         ) from None
     return lock
 
@@ -109,18 +109,18 @@ def _compared(path: Path, same: dict[str, Any], resume: bool) -> tuple[str, ...]
     unfinished = not there.get("complete", False) and any((path / "parts").glob("*.json"))
     if not resume and unfinished:
         raise InputError(
-            f"--out {path}: holds an unfinished run: go on with --resume, or give another folder"
+            f"out={path}: holds an unfinished run: go on with resume=True, or give another folder"
         )
     if not resume:
         return ()
     if "same" not in there or there.get("complete"):
         what = "the run there is complete" if there.get("complete") else "no run was begun there"
-        raise InputError(f"--resume: nothing to go on with in {path}: {what}")
+        raise InputError(f"resume=True: nothing to go on with in {path}: {what}")
     before = there["same"]
     differing = [name for name in {**before, **same} if before.get(name) != same.get(name)]
     if differing:
         told = "; ".join(f"{n}: {before.get(n)} then, {same.get(n)} now" for n in differing)
-        raise InputError(f"--resume {path}: another run: {told}")
+        raise InputError(f"out={path}: another run: {told}")
     old, new = there["versions"], versions()
     return tuple(
         f"resumed with {name} {new.get(name)}, begun with {old.get(name)}: rows may differ"

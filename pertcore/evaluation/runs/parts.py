@@ -24,7 +24,8 @@ GROUP_ROWS = 1 << 14
 class Block:
     """What is known of samples `start` onwards: a row each, points, and plain JSON state.
 
-    failed: the samples on which the model failed, and why; they have a row all the same.
+    failed: the samples on which the model failed, and why; they have a row all the same. data: a
+    digest of the samples, where they come from no file.
     """
 
     start: int
@@ -32,6 +33,7 @@ class Block:
     points: Array | None
     state: dict[str, Any]
     failed: dict[int, str] = field(default_factory=dict)
+    data: str = ""
 
     def __len__(self) -> int:
         return len(self.columns["index"])
@@ -48,6 +50,7 @@ def write_part(folder: Path, block: Block) -> None:
     table = pyarrow.table(block.columns)
     record: dict[str, Any] = {
         "start": block.start, "samples": len(block), "state": block.state, "failed": block.failed,
+        "data": block.data,
     }  # fmt: skip
     stem = _stem(folder, block.start)
     try:
@@ -63,7 +66,7 @@ def write_part(folder: Path, block: Block) -> None:
     except OSError as error:
         raise BackendError(
             f"{folder}: cannot write samples {block.start}.. ({error.strerror}): what is finished "
-            "is kept; make room and go on with --resume"
+            "is kept; make room and go on with resume=True"
         ) from None
 
 
@@ -71,9 +74,8 @@ def read_part(folder: Path, rows: slice) -> Block | None:
     """The block of samples `rows`, or None where it is missing, incomplete or damaged."""
     from pyarrow import parquet
 
-    stem = _stem(folder, rows.start)
+    stem, record = _stem(folder, rows.start), recorded(folder, rows.start)
     try:
-        record = json.loads(stem.with_suffix(".json").read_text())
         whole = record["samples"] == rows.stop - rows.start and all(
             _digest(stem.with_suffix(suffix)) == record[name]
             for name, suffix in (("rows", ".parquet"), ("points", ".npy"))
@@ -87,7 +89,16 @@ def read_part(folder: Path, rows: slice) -> Block | None:
     columns = {name: table[name].to_numpy() for name in table.column_names}
     points = np.load(stem.with_suffix(".npy"), mmap_mode="r") if "points" in record else None
     failed = {int(index): why for index, why in record["failed"].items()}
-    return Block(rows.start, columns, points, record["state"], failed)
+    return Block(rows.start, columns, points, record["state"], failed, record["data"])
+
+
+def recorded(folder: Path, start: int) -> dict[str, Any]:
+    """The record of the part that begins at `start`; empty where there is none to read."""
+    try:
+        record = json.loads(_stem(folder, start).with_suffix(".json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def read_point(folder: Path, start: int, place: int) -> Array:
