@@ -1,4 +1,4 @@
-"""Long runs of `pertcore attack`: peak memory as the data grows, and workers of a Ray cluster.
+"""Long runs: peak memory of every kind as the data grow, and workers of a Ray cluster.
 
 Run `python -m bench.runs [memory|ray] [--out FILE]`; both by default.
 """
@@ -24,6 +24,11 @@ from pertcore.demo import CLASSIFIER
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZES = (1_000, 10_000, 100_000)
+KINDS = {
+    "attack": ["--eps", "0.1", "--attack", "fgsm"],
+    "curve": ["--eps", "0.1", "--points", "4", "--attack", "fgsm"],
+    "robustness": ["--attack", "deepfool"],
+}
 BLOCK = 1_000
 RAY_SAMPLES, RAY_STEPS = 288, 10
 COMMAND = "import sys; from pertcore.cli.app import main; sys.exit(main(sys.argv[1:]))"
@@ -54,16 +59,20 @@ def synthetic(path: Path, samples: int, shape: tuple[int, ...]) -> None:
 
 
 def memory(folder: Path) -> list[dict[str, Any]]:
-    """FGSM on the bundled classifier with everything written, for each size of the data."""
+    """Each kind of run on the bundled classifier with everything written, as the data grow."""
     rows = []
     for samples in SIZES:
-        data, out = folder / f"{samples}.npy", folder / f"run-{samples}"
+        data = folder / f"{samples}.npy"
         synthetic(data, samples, (1, 8, 8))
-        megabytes, seconds = peak(
-            ["attack", str(CLASSIFIER), "--inputs", str(data), "--eps", "0.1", "--bounds", "0,1",
-             "--attack", "fgsm", "--out", str(out)]
-        )  # fmt: skip
-        rows.append({"samples": samples, "peak MB": megabytes, "seconds": seconds})
+        for kind, flags in KINDS.items():
+            out = folder / f"{kind}-{samples}"
+            megabytes, seconds = peak(
+                [kind, str(CLASSIFIER), "--inputs", str(data), *flags, "--bounds", "0,1",
+                 "--out", str(out)]
+            )  # fmt: skip
+            row = {"kind": kind, "samples": samples, "peak MB": megabytes, "seconds": seconds}
+            print(row, flush=True)
+            rows.append(row)
     return rows
 
 

@@ -11,15 +11,14 @@ import numpy as np
 from pertcore.attacks.registry import find
 from pertcore.cli.arguments import AttackArguments
 from pertcore.cli.blockwise import Workplace, blockwise, facts_of, folder_of
-from pertcore.cli.console import say, show_facts, warn
+from pertcore.cli.console import show_facts, warn
 from pertcore.cli.doubts import doubts
 from pertcore.cli.flags import as_flags
 from pertcore.cli.problem import Problem, pose
 from pertcore.evaluation.examples import outputs_of, write_examples
-from pertcore.evaluation.page import page_of
 from pertcore.evaluation.page_parts import endings
 from pertcore.evaluation.pictures import Example, example_at
-from pertcore.evaluation.report import shown, write_report
+from pertcore.evaluation.report import shown
 from pertcore.evaluation.runs.checked import check
 from pertcore.evaluation.runs.engine import Work
 from pertcore.evaluation.runs.failing import told
@@ -111,8 +110,6 @@ def _conclude(
         "calls": vars(result.calls), "warnings": notes,
     }  # fmt: skip
     kept.finish(facts)
-    write_report(kept.path / "report.html", page_of(kept.path))
-    say(f"written to {kept.path}: x_adv.npy, results.parquet, run.json, report.html")
 
 
 def _title(arguments: AttackArguments) -> str:

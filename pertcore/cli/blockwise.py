@@ -13,9 +13,12 @@ import typer
 
 from pertcore.attacks.registry import find
 from pertcore.cli.arguments import AttackArguments
+from pertcore.cli.console import say
 from pertcore.cli.problem import Problem
 from pertcore.errors import InputError
+from pertcore.evaluation.page import page_of
 from pertcore.evaluation.records import fingerprint, ready_folder
+from pertcore.evaluation.report import write_report
 from pertcore.evaluation.runs.engine import RayEngine, Work
 from pertcore.evaluation.runs.finished import Finished
 from pertcore.evaluation.runs.folder import RunFolder, in_blocks, open_run
@@ -70,6 +73,10 @@ def blockwise(
         seconds = time.perf_counter() - started
         if finished.sizes:
             conclude(kept, seconds)
+        if kept is not None and finished.sizes:
+            # from the folder alone, when the rows in memory are gone
+            write_report(kept.path / "report.html", page_of(kept.path))
+            say(f"written to {kept.path}: x_adv.npy, results.parquet, run.json, report.html")
         if kept is not None:
             kept.lock.close()
     if stopped:

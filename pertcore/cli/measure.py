@@ -11,18 +11,17 @@ import numpy as np
 from pertcore.attacks.registry import find
 from pertcore.cli.arguments import AttackArguments
 from pertcore.cli.blockwise import Workplace, blockwise, facts_of, folder_of
-from pertcore.cli.console import say, show_facts, show_table, warn
+from pertcore.cli.console import show_facts, show_table, warn
 from pertcore.cli.doubts import doubts
 from pertcore.cli.flags import as_flags
 from pertcore.cli.measure_problem import pose_measure, posed_work
 from pertcore.cli.problem import Problem
 from pertcore.evaluation.examples import outputs_of, write_examples
-from pertcore.evaluation.page import page_of
 from pertcore.evaluation.page_parts import endings
 from pertcore.evaluation.pictures import Example
 from pertcore.evaluation.reading import RESULTS, Kept
 from pertcore.evaluation.regression_curve import RegressionCurve
-from pertcore.evaluation.report import shown, write_report
+from pertcore.evaluation.report import shown
 from pertcore.evaluation.robustness import Robustness
 from pertcore.evaluation.runs import failing
 from pertcore.evaluation.runs.finished import Measures
@@ -78,8 +77,6 @@ def _conclude(
     write_examples(folder.path / "examples.npz", examples)
     facts = {**everybody.facts, "summary": found.summary(), "warnings": notes}
     folder.finish(facts | facts_of(arguments, problem, finished, folder.same))
-    write_report(folder.path / "report.html", page_of(folder.path))
-    say(f"written to {folder.path}: x_adv.npy, results.parquet, run.json, report.html")
 
 
 def _kept(

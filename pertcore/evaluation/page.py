@@ -143,7 +143,7 @@ def _missing(kept: Kept) -> list[str]:
         asked = kept.facts.get("samples_asked", "an unknown number of")
         found.append(
             f"This run is not complete: {len(kept.rows['index'])} of {asked} samples are done. "
-            "The same command with --resume goes on."
+            "The same command with --resume, or the same call with resume=True, goes on."
         )
     if kept.examples is None:
         found.append("examples.npz is missing from the folder: no samples are shown.")

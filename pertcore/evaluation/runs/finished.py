@@ -102,9 +102,14 @@ class Measures(Finished):
         if block.state:
             kept = answered(slice(block.start, block.start + len(block)), block.failed)
             rows = {name: np.asarray(values)[kept] for name, values in block.columns.items()}
+            # a word in a part that was read again is an object of its own
+            rows["status"] = rows["status"].astype(str)
             self.rows[block.start], self.told[block.start] = rows, Told.read(block.state)
 
     def joined(self) -> tuple[Told, dict[str, Array]]:
+        """Of all samples on which the model did not fail; the parts are forgotten."""
         order = sorted(self.rows)
         told = measures.joined([self.told[start] for start in order])
-        return told, rows_of(self.rows[start] for start in order)
+        rows = rows_of(self.rows[start] for start in order)
+        self.rows.clear()  # all rows are in memory once
+        return told, rows
