@@ -32,11 +32,12 @@ class Environment:
         return WORK / "environments" / self.name / "bin" / "python"
 
 
-# torchattacks ships a top-level `robustbench` and pins requests.
+# torchattacks ships a top-level `robustbench`, so it lives apart. The old requests that it pins is
+# not asked for: constraints.txt names another, pip could not meet both, and nothing needs it here.
 ENVIRONMENTS = (
     Environment(
         "torchattacks",
-        (*TORCH, "requests~=2.25.1"),
+        (*TORCH, "requests"),
         ("torchattacks==3.5.1", "onnx2torch==1.5.15"),
     ),
     Environment(

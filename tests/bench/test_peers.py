@@ -2,15 +2,19 @@
 
 import json
 import math
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from packaging.requirements import Requirement
 
 from bench.peers import measuring, report, samples
+from bench.peers.environments import ENVIRONMENTS
 from bench.peers.measuring import Cell, Measurements, forget, projected_by_bisection
 from bench.peers.samples import Samples, Verdict
 
+ROOT = Path(__file__).resolve().parents[2]
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 
@@ -18,6 +22,14 @@ def counted(inner):
     from bench.peers.counted import Counted
 
     return Counted(inner)
+
+
+def test_no_environment_asks_for_what_the_constraints_forbid():
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pinned = dict(line.lower().split("==") for line in lines)
+    for wanted in (Requirement(text) for env in ENVIRONMENTS for text in env.needed):
+        held = pinned.get(wanted.name.lower())
+        assert held is None or wanted.specifier.contains(held), (str(wanted), held)
 
 
 def test_a_module_counts_samples_forward_and_cotangents_backward():
