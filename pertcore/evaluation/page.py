@@ -23,7 +23,7 @@ from pertcore.evaluation.page_parts import (
     with_interval,
 )
 from pertcore.evaluation.pictures import OUTPUTS, PICTURED, is_image, picture
-from pertcore.evaluation.reading import Kept, as_result, read_run
+from pertcore.evaluation.reading import GO_ON, Kept, as_result, read_run
 from pertcore.evaluation.report import Card, Gallery, Report, Table, shown
 from pertcore.result import AttackResult, Status
 
@@ -142,8 +142,8 @@ def _missing(kept: Kept) -> list[str]:
     if not kept.facts.get("complete", False):
         asked = kept.facts.get("samples_asked", "an unknown number of")
         found.append(
-            f"This run is not complete: {len(kept.rows['index'])} of {asked} samples are done. "
-            "The same command with --resume, or the same call with resume=True, goes on."
+            f"This run is not complete: {len(kept.rows['index'])} of {asked} samples are done; "
+            f"{GO_ON}."
         )
     if kept.examples is None:
         found.append("examples.npz is missing from the folder: no samples are shown.")

@@ -21,6 +21,7 @@ from pertcore.oracle import Array, Calls
 from pertcore.result import AttackResult, Status
 
 KINDS = ("attack", "curve", "robustness")
+GO_ON = "the same command with --resume, or the same call with resume=True, goes on"
 # What a page needs of run.json.
 NEEDED = {
     "settings": dict, "summary": dict, "calls": dict, "seconds": int | float, "warnings": list,
@@ -70,11 +71,11 @@ def read_run(folder: Path) -> Kept:
     Raises InputError, naming the file, where one is missing, damaged or of an unknown kind.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder: give the --out of a run")
+        raise InputError(f"{folder}: no such folder: give the folder of a run")
     facts = _facts(folder / "run.json")
     table = folder / "results.parquet"
     if not table.exists():
-        raise InputError(f"{table} is missing: the run is not finished, --resume goes on with it")
+        raise InputError(f"{table} is missing: the run is not finished; {GO_ON}")
     return Kept(folder, facts, _rows(table), read_examples(folder / "examples.npz"))
 
 
@@ -82,7 +83,7 @@ def _facts(path: Path) -> dict[str, Any]:
     try:
         facts = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
-        raise InputError(f"{path} is missing: give the --out of a run") from None
+        raise InputError(f"{path} is missing: give the folder of a run") from None
     except (OSError, ValueError) as error:
         raise _damaged(path, f"cannot be read ({error})") from None
     kind = facts.get("kind") if isinstance(facts, dict) else None
@@ -91,7 +92,7 @@ def _facts(path: Path) -> dict[str, Any]:
             f"{path}: kind {kind!r}, and this version of pertcore shows {', '.join(KINDS)}"
         )
     if facts.get("status") == "running":
-        raise InputError(f"{path}: the run is at work or was killed; --resume goes on with it")
+        raise InputError(f"{path}: the run is at work or was killed; {GO_ON}")
     lacking = [name for name, kind in NEEDED.items() if not isinstance(facts.get(name), kind)]
     if lacking:
         raise _damaged(path, f"lacks {', '.join(lacking)}")

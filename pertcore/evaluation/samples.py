@@ -10,7 +10,7 @@ import numpy as np
 
 from pertcore.errors import InputError
 from pertcore.evaluation.curve import Curve
-from pertcore.evaluation.reading import RESULTS, read_run
+from pertcore.evaluation.reading import GO_ON, RESULTS, read_run
 from pertcore.evaluation.regression_curve import RegressionCurve
 from pertcore.evaluation.robustness import Robustness
 from pertcore.oracle import Array
@@ -79,7 +79,7 @@ def _fooled(
 def _from_folder(folder: Path) -> Samples:
     kept = read_run(folder)
     if not kept.facts.get("complete", False):
-        raise InputError(f"{folder}: the run is not complete: finish it with --resume")
+        raise InputError(f"{folder}: the run is not complete: {GO_ON}")
     found = samples_of(RESULTS[kept.kind](kept), str(folder))
     data = kept.facts.get("data_sha256", {})
     return replace(found, index=kept.row("index"), data=dict(data))

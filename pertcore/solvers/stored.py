@@ -54,11 +54,17 @@ class Stored:
 
     def push(self, v: Array) -> Array:
         """J v: (n, d) or (c, n, d) -> (n, K) or (c, n, K)."""
-        return np.matmul(v.astype(self.dtype, copy=False)[..., None, :], self.columns)[..., 0, :]
+        return _product(v.astype(self.dtype, copy=False)[..., None, :], self.columns)[..., 0, :]
 
     def pull(self, u: Array) -> Array:
         """J^T u: (n, K) or (c, n, K) -> (n, d) or (c, n, d)."""
-        return np.matmul(self.columns, u.astype(self.dtype, copy=False)[..., None])[..., 0]
+        return _product(self.columns, u.astype(self.dtype, copy=False)[..., None])[..., 0]
 
     def take(self, index: Array) -> Stored:
         return Stored(self.columns[index])
+
+
+def _product(a: Array, b: Array) -> Array:
+    # some BLAS kernels raise the flag of an invalid value in lanes that they then discard
+    with np.errstate(invalid="ignore"):
+        return np.matmul(a, b)

@@ -90,7 +90,7 @@ def test_samples_of_different_rank_leave_one_by_one():
     # rounding may ask for one direction more
     assert np.all((factor.rank >= active) & (factor.rank <= active + 1))
     assert len(set(factor.rank.tolist())) > 1 and np.all(factor.complete)
-    assert np.all(difference(factor, dense(products)) < 1e-11)
+    assert np.all(difference(factor, dense(products)) < 1e-10)
     alone = low_rank(products.take(np.array([2])))
     np.testing.assert_allclose(alone.right[0], factor.right[2, : alone.rank[0]], atol=1e-9)
 
