@@ -21,21 +21,27 @@ def output() -> Console:
 
 def show_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """A table whose first column is text and whose others are figures."""
-    table = Table(title=escape(title), title_justify="left", show_header=bool(any(header)))
+    table = Table(show_header=bool(any(header)))
     for place, name in enumerate(header):
         table.add_column(escape(name), justify="left" if place == 0 else "right")
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
-    output().print(table)
+    _print(title, table)
 
 
 def show_facts(title: str, facts: dict[str, str]) -> None:
     """Names and what is known, one a line."""
-    table = Table(title=escape(title), title_justify="left", show_header=False)
+    table = Table(show_header=False)
     table.add_column()
     table.add_column(overflow="fold")
     for name, value in facts.items():
         table.add_row(escape(name), escape(value))
+    _print(title, table)
+
+
+def _print(title: str, table: Table) -> None:
+    # above the table, not in it: there a long path would be folded
+    output().print(f"[italic]{escape(title)}[/]", soft_wrap=True)
     output().print(table)
 
 

@@ -14,6 +14,7 @@ from pertcore.oracle import Array
 from pertcore.result import Status
 
 FEW = 10
+FILLED = 0.02  # share of the box that the inputs fill
 
 
 class Judged(Protocol):
@@ -34,7 +35,22 @@ def doubts(arguments: AttackArguments, problem: Problem, result: Judged) -> list
     logits = math.prod(problem.oracle.output_shape) // len(arguments.models)
     if arguments.decision is not None and logits > 1:
         unused.append("--decision is for models of a single logit and was not used")
-    return [*unused, *_budget(arguments, problem), *_clean_answers(problem, result)]
+    return [
+        *unused,
+        *_units(arguments, problem),
+        *_budget(arguments, problem),
+        *_clean_answers(problem, result),
+    ]
+
+
+def _units(arguments: AttackArguments, problem: Problem) -> list[str]:
+    box, (lowest, _), (highest, _) = arguments.box(), problem.inputs.lowest, problem.inputs.highest
+    if box is None or highest - lowest > FILLED * (box[1] - box[0]):
+        return []
+    return [
+        f"the inputs hold {lowest:g} to {highest:g}, a small part of --bounds {arguments.bounds}: "
+        "are these the same units? Images are read as 0 to 1; --scale 1 takes what is stored"
+    ]
 
 
 def _budget(arguments: AttackArguments, problem: Problem) -> list[str]:

@@ -24,6 +24,17 @@ def test_a_budget_wider_than_the_box(
     assert (f"--eps {eps} is more than --bounds 0,1 is wide" in capfd.readouterr().err) == told
 
 
+@pytest.mark.parametrize(
+    ("bounds", "told"), [("0,255", True), ("0,1", False), ("0,40", False), ("-60,60", True)]
+)
+def test_inputs_that_fill_little_of_the_box(
+    bounds: str, told: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*ATTACK[:-1], bounds, "--eps", "0.1", "--attack", "random"]) == 0
+    said = capfd.readouterr().err
+    assert (f"the inputs hold 0 to 1, a small part of --bounds {bounds}" in said) == told
+
+
 @pytest.mark.parametrize("shift", [0, 1])
 def test_labels_that_do_not_fit_the_model(
     shift: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]
