@@ -63,7 +63,7 @@ class EnsembleOracle:
 
     @property
     def capabilities(self) -> frozenset[str]:
-        return frozenset.intersection(*(m.capabilities for m in self.members))
+        return frozenset.intersection(*(m.capabilities for m in self.members)) - {"device"}
 
     @property
     def prices(self) -> tuple[float, float]:

@@ -64,7 +64,7 @@ class NormalizedOracle:
 
     @property
     def capabilities(self) -> frozenset[str]:
-        return self.inner.capabilities
+        return self.inner.capabilities - {"device"}
 
     @property
     def calls(self) -> Calls:

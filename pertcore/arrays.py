@@ -1,15 +1,21 @@
-"""Arrays at the border: anything that speaks DLPack comes in as NumPy and goes out as it came."""
+"""Arrays at the border: what speaks DLPack comes in as NumPy, or as CuPy where attacks compute on
+its device, and goes out as it came.
+
+NumPy's functions and operators follow the arrays they are given (NEP 13, 18), CuPy's among them.
+What makes a new array asks `library` for its maker: `library(x).zeros(n)` lies where x lies.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pertcore.errors import InputError
+from pertcore.errors import BackendError, DeviceMemoryError, InputError
 
 
 def as_numpy(values: Any, name: str) -> tuple[NDArray[Any], Callable[[NDArray[Any]], Any]]:
@@ -29,6 +35,62 @@ def as_numpy(values: Any, name: str) -> tuple[NDArray[Any], Callable[[NDArray[An
     if array.dtype.kind not in "biuf":
         raise InputError(f"{name} has dtype {array.dtype}: expected numbers")
     return array, lambda result: result
+
+
+def on_device(array: Any) -> bool:
+    """Whether it is a CuPy array; without CuPy loaded there are none."""
+    cupy = sys.modules.get("cupy")
+    return cupy is not None and isinstance(array, cupy.ndarray)
+
+
+def library(array: Any) -> Any:
+    """The module that makes arrays of this kind: NumPy or CuPy."""
+    return sys.modules["cupy"] if on_device(array) else np
+
+
+def contiguous(array: Any, dtype: Any = None) -> Any:
+    """The array in that dtype, its own by default, and C-contiguous; itself if it is so already."""
+    arrays = library(array)
+    return arrays.ascontiguousarray(arrays.asarray(array, dtype=dtype))
+
+
+def beside(x: Any, values: Any) -> Any:
+    """The values on the device of x; itself where there is no array to move."""
+    return library(x).asarray(values) if getattr(values, "ndim", 0) and on_device(x) else values
+
+
+def to_host(array: Any) -> Any:
+    """The array as NumPy has it, copied from its device; itself if it is one."""
+    return array.get() if on_device(array) else array
+
+
+def lies_on_device(values: Any) -> bool:
+    """Whether it is an array on a CUDA device: CuPy's or PyTorch's."""
+    return on_device(values) or bool(getattr(values, "is_cuda", False))
+
+
+def as_cupy(values: Any, name: str) -> tuple[Any, Callable[[Any], Any]]:
+    """The memory of an array on a CUDA device as a CuPy array, and the function that turns results
+    back to its kind. Raises BackendError where CuPy does not load."""
+    try:
+        import cupy
+    except ImportError as error:
+        raise BackendError(f"CuPy does not load ({error}): pip install cupy-cuda13x") from error
+    held = values if on_device(values) else cupy.from_dlpack(values.detach())
+    if held.dtype.kind not in "biuf":
+        raise InputError(f"{name} has dtype {held.dtype}: expected real numbers")
+    return held, _restorer(values, name)
+
+
+@contextmanager
+def device_memory() -> Iterator[None]:
+    """CuPy's own error for a full device as DeviceMemoryError."""
+    try:
+        yield
+    except MemoryError as error:
+        if not type(error).__module__.startswith("cupy"):
+            raise
+        raise DeviceMemoryError(f"the CUDA device is out of memory ({error})") from error
 
 
 def taken_apart(batch: Any) -> tuple[Any, tuple[Any, ...]]:
@@ -72,7 +134,7 @@ def _restorer(values: Any, name: str) -> Callable[[NDArray[Any]], Any]:
         return lambda result: framework.asarray(result, **here)
 
     def restore(result: NDArray[Any]) -> Any:
-        there = framework.from_dlpack(np.ascontiguousarray(result))
+        there = framework.from_dlpack(contiguous(result))
         if result.shape != tuple(values.shape):
             return there.to(device)
         # The strides of the tensor that came in: channels_last stays channels_last.

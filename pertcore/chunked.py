@@ -52,7 +52,7 @@ class ChunkedOracle:
 
     @property
     def capabilities(self) -> frozenset[str]:
-        return self.inner.capabilities | {"take"}
+        return (self.inner.capabilities | {"take"}) - {"device"}
 
     @property
     def prices(self) -> tuple[float, float]:

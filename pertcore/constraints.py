@@ -73,7 +73,7 @@ class Ball:
     norm: float
     eps: Array
 
-    def take(self, index: Array) -> Ball:
+    def take(self, index: Array | slice) -> Ball:
         return Ball(self.norm, self.eps[index])
 
 

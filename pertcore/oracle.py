@@ -48,13 +48,13 @@ class Linearization(Protocol):
 class Oracle(Protocol):
     """A differentiable model of samples of one shape; the first axis is always the batch.
 
-    `capabilities` is a subset of {"vjp", "jvp", "take", "exact"}: which products `linearize`
-    offers, whether `take` works without a model run, and whether the products are exact
-    derivatives (not finite differences). An optional attribute `notes`, a tuple of sentences,
-    tells the user what is approximated; an optional method `deterministic()` returns the same
-    model on one thread; optional `prices` (of J u, of J^T v) tell what a product costs that is
-    put together from many of the other kind, 1 by default; an optional `ensemble_size` m says
-    that outputs are (n, m, K).
+    `capabilities` is a subset of {"vjp", "jvp", "take", "exact", "device"}: which products
+    `linearize` offers, whether `take` works without a model run, whether the products are exact
+    derivatives (not finite differences), and whether CuPy arrays go in and come out where the model
+    computes. An optional attribute `notes`, a tuple of sentences, tells the user what is
+    approximated; an optional method `deterministic()` returns the same model on one thread;
+    optional `prices` (of J u, of J^T v) tell what a product costs that is put together from many of
+    the other kind, 1 by default; an optional `ensemble_size` m says that outputs are (n, m, K).
     """
 
     @property
@@ -71,7 +71,7 @@ class Oracle(Protocol):
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """Subset of {"vjp", "jvp", "take", "exact"}."""
+        """Subset of {"vjp", "jvp", "take", "exact", "device"}."""
 
     @property
     def calls(self) -> Calls:

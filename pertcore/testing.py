@@ -16,7 +16,7 @@ from pertcore.constraints import parse_eps, parse_norm
 from pertcore.oracle import Array, Oracle
 from pertcore.quotient import Slopes, judge
 
-CAPABILITIES = {"vjp", "jvp", "take", "exact"}
+CAPABILITIES = {"vjp", "jvp", "take", "exact", "device"}
 
 
 def _require(condition: bool, message: str) -> None:

@@ -58,6 +58,7 @@ TABLES = {"typer", "rich", "click", "pyarrow", "matplotlib", "jinja2", "PIL"}
 FOREIGN = {
     "kernels/compiled/": {"numba"},
     "kernels/cuda/device.py": {"cupy"},
+    "pertcore/arrays.py": {"cupy"},
     "adapters/onnx/": {"onnx", "onnxruntime", "google"},  # google.protobuf reads ONNX files
     "adapters/torch/": {"torch"},
     "adapters/jax.py": {"jax"},

@@ -15,7 +15,6 @@ from pertcore.adapters.function import from_function
 from pertcore.adapters.onnx import build as building
 from pertcore.adapters.onnx import half, quotients, stacked
 from pertcore.adapters.onnx.bounds import within_memory
-from pertcore.adapters.onnx.device import library, on_device, whole
 from pertcore.adapters.onnx.kept import kept
 from pertcore.adapters.onnx.linearization import (
     LoopedLinearization,
@@ -26,8 +25,9 @@ from pertcore.adapters.onnx.linearization import (
 from pertcore.adapters.onnx.load import load
 from pertcore.adapters.onnx.pieces import pieces
 from pertcore.adapters.onnx.select import Choice, choose
-from pertcore.adapters.onnx.sessions import check_device
+from pertcore.adapters.onnx.sessions import check_device, first, on_gpu
 from pertcore.adapters.onnx.untouched import UserModel, runs
+from pertcore.arrays import contiguous, library, on_device
 from pertcore.errors import CapabilityError, InputError, PertcoreError, PertcoreWarning
 from pertcore.oracle import Array, Calls, Linearization, Oracle
 
@@ -231,6 +231,8 @@ class OnnxOracle:
             found.discard("exact")
         if self.batch == "looped":
             return frozenset(found)
+        if on_gpu(first(self._providers)):
+            found.add("device")
         try:
             self._engine.batch_axes = batch_axes(self._engine.graph, self._engine.residuals)
         except CapabilityError as error:
@@ -293,7 +295,7 @@ class OnnxOracle:
                 f"x has shape {x.shape} and dtype {x.dtype}: expected numbers of shape "
                 f"(n, {', '.join(map(str, self.input_shape))})"
             )
-        return whole(x, self.dtype)
+        return contiguous(x, self.dtype)
 
     def deterministic(self) -> OnnxOracle:
         """The same model on one thread, built once."""

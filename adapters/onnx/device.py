@@ -11,25 +11,9 @@ import numpy as np
 from onnx import helper
 from onnxruntime.capi import onnxruntime_pybind11_state as pybind
 
+from pertcore.arrays import on_device
 from pertcore.errors import InputError
 from pertcore.oracle import Array
-
-
-def on_device(array: Any) -> bool:
-    """Whether it is a CuPy array; without CuPy loaded there are none."""
-    cupy = sys.modules.get("cupy")
-    return cupy is not None and isinstance(array, cupy.ndarray)
-
-
-def library(array: Any) -> Any:
-    """The module that makes arrays of this kind: NumPy or CuPy."""
-    return sys.modules["cupy"] if on_device(array) else np
-
-
-def whole(array: Any, dtype: Any) -> Any:
-    """The array in that dtype and C-contiguous, where it is; itself if it is so already."""
-    arrays = library(array)
-    return arrays.ascontiguousarray(arrays.asarray(array, dtype=dtype))
 
 
 def check_place(array: Any, provider: str, *, what: str, gpu: bool) -> None:

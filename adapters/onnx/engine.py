@@ -10,10 +10,11 @@ from typing import Any
 from pertcore.adapters.onnx.blocks import Handover, worthwhile
 from pertcore.adapters.onnx.bounds import within_memory
 from pertcore.adapters.onnx.derive import VALUE, Derivatives, Product
-from pertcore.adapters.onnx.device import library, read
+from pertcore.adapters.onnx.device import read
 from pertcore.adapters.onnx.graph import Graph
 from pertcore.adapters.onnx.pieces import available, gains, side_by_side
 from pertcore.adapters.onnx.sessions import CPU, Session, place
+from pertcore.arrays import library
 from pertcore.errors import CapabilityError, ModelError
 from pertcore.oracle import Array
 

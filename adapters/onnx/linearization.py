@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from pertcore.adapters.onnx.device import library, on_device, read, whole
+from pertcore.adapters.onnx.device import read
 from pertcore.adapters.onnx.engine import Engine
 from pertcore.adapters.onnx.pieces import side_by_side
 from pertcore.adapters.onnx.sessions import place
 from pertcore.adapters.onnx.symbolic import BATCH, evaluate, symbol, symbols
+from pertcore.arrays import contiguous, library, on_device
 from pertcore.errors import CapabilityError, InputError
 from pertcore.oracle import Array, Calls, Linearization
 
@@ -33,7 +34,8 @@ class Piece:
     def take(self, chosen: Array) -> Piece:
         """What this one holds of the samples `chosen`."""
         own = self.places
-        places = np.arange(own.start, own.stop) if isinstance(own, slice) else own
+        made = library(chosen).arange(own.start, own.stop) if isinstance(own, slice) else own
+        places = library(chosen).asarray(made)
         at = np.searchsorted(places, chosen)
         held = np.flatnonzero(places[np.minimum(at, len(places) - 1)] == chosen)
         rows = at[held]
@@ -65,7 +67,7 @@ class OnnxLinearization:
 
     def take(self, index: Array) -> Linearization:
         """The samples `index` (integers or Booleans) of this one, without a run of the model."""
-        chosen = np.arange(len(self.value))[index]
+        chosen = library(index).arange(len(self.value))[index]
         taken = [piece.take(chosen) for piece in self.held]
         held = [piece for piece in taken if len(piece.places)]  # type: ignore[arg-type]
         value = self.value[library(self.value).asarray(chosen)]
@@ -158,7 +160,7 @@ class LoopedLinearization:
 def checked(kind: str, v: Array, n: int, given: tuple[int, ...], dtype: Any) -> Array:
     """(Co)tangents in the model's type. Raises InputError for another shape than (n, *given) or
     (c, n, *given)."""
-    v = whole(v, dtype) if on_device(v) else np.asarray(v, dtype=dtype)
+    v = contiguous(v, dtype) if on_device(v) else np.asarray(v, dtype=dtype)
     if v.shape[-len(given) - 1 :] != (n, *given) or v.ndim > len(given) + 2:
         raise InputError(
             f"{kind}: got shape {v.shape}, expected ({n}, *{given}) or (c, {n}, *{given})"

@@ -14,9 +14,10 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as pybind
 
 from pertcore.adapters.onnx import apart, blocks
-from pertcore.adapters.onnx.device import Lent, check_place, on_device, run_bound
+from pertcore.adapters.onnx.device import Lent, check_place, run_bound
 from pertcore.adapters.onnx.providers import CUDA
 from pertcore.adapters.onnx.providers import providers as describe
+from pertcore.arrays import on_device
 from pertcore.errors import (
     BackendError,
     CapabilityError,
@@ -147,14 +148,15 @@ def _refuse_without_kernel(model: onnx.ModelProto, reason: str) -> None:
     raise CapabilityError(f"this onnxruntime has no {kind}kernel for {found['op']}{cure}")
 
 
-def _on_gpu(provider: str) -> bool:
+def on_gpu(provider: str) -> bool:
+    """Whether its inputs and outputs lie on a CUDA device."""
     return provider.startswith(("CUDA", "Tensorrt"))
 
 
 @cache
 def _device(provider: str) -> Any:
     """The device that a provider computes on, in ONNX Runtime's own form."""
-    kind = pybind.OrtDevice.cuda() if _on_gpu(provider) else pybind.OrtDevice.cpu()
+    kind = pybind.OrtDevice.cuda() if on_gpu(provider) else pybind.OrtDevice.cpu()
     return pybind.OrtDevice(kind, pybind.OrtDevice.default_memory(), 0)
 
 
@@ -185,7 +187,7 @@ def first(providers: Sequence[str] | None) -> str:
 
 def check_device(array: Any, providers: Sequence[str] | None, what: str) -> None:
     """Raises InputError for a CuPy array where the model does not run on its device."""
-    check_place(array, first(providers), what=what, gpu=_on_gpu(first(providers)))
+    check_place(array, first(providers), what=what, gpu=on_gpu(first(providers)))
 
 
 def run_lent(

@@ -10,11 +10,12 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from pertcore.adapters.onnx.device import on_device, read
+from pertcore.adapters.onnx.device import read
 from pertcore.adapters.onnx.foreign import pruned
 from pertcore.adapters.onnx.normalise import main_opset, normalise
 from pertcore.adapters.onnx.select import HALF, SINGLE, Choice
 from pertcore.adapters.onnx.sessions import CPU, open_session, refused, run_lent
+from pertcore.arrays import on_device
 from pertcore.oracle import Array
 
 # ONNX Runtime knows no older one; a model of such an opset is judged after conversion.

@@ -99,7 +99,9 @@ class TorchOracle:
 
     @property
     def capabilities(self) -> frozenset[str]:
-        return frozenset({"vjp", "exact"} | ({"jvp"} if self.ways.has_jvp else set()))
+        jvp = {"jvp"} if self.ways.has_jvp else set()
+        device = {"device"} if self.device.type == "cuda" else set()
+        return frozenset({"vjp", "exact"} | jvp | device)
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from pertcore.adapters.shapes import as_batch
+from pertcore.arrays import on_device
 from pertcore.errors import InputError
 from pertcore.oracle import Array
 
@@ -20,19 +21,13 @@ DTYPES: dict[np.dtype[Any], torch.dtype] = {
 NUMPY: dict[torch.dtype, np.dtype[Any]] = {kind: dtype for dtype, kind in DTYPES.items()}
 
 
-def is_cupy(values: Any) -> bool:
-    """Whether it is a CuPy array; without CuPy loaded there are none."""
-    cupy = sys.modules.get("cupy")
-    return cupy is not None and isinstance(values, cupy.ndarray)
-
-
 def there(values: Any, dtype: Any, device: torch.device, name: str) -> torch.Tensor | None:
     """The memory of a tensor or CuPy array as a tensor of that dtype; None for other arrays.
 
     DLPack makes the streams of both wait for each other. Raises InputError where the model is on
     another device.
     """
-    if not isinstance(values, torch.Tensor) and not is_cupy(values):
+    if not isinstance(values, torch.Tensor) and not on_device(values):
         return None
     tensor = values.detach() if isinstance(values, torch.Tensor) else torch.from_dlpack(values)
     here = torch.empty(0, device=device).device
@@ -58,7 +53,7 @@ def batch_of(x: Any, shape: tuple[int, ...], dtype: Any, device: torch.device) -
 
 def back(tensor: torch.Tensor, like: Any, *givers: Any) -> Any:
     """The tensor as an array of the kind of `like`; no memory is shared with one of `givers`."""
-    if not isinstance(like, torch.Tensor) and not is_cupy(like):
+    if not isinstance(like, torch.Tensor) and not on_device(like):
         return as_array(tensor, *givers)
     made = tensor.detach().contiguous()
     used = made.untyped_storage().data_ptr()

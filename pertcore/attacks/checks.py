@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pertcore.arrays import beside, contiguous, to_host
 from pertcore.attacks.slopes import check_slopes
 from pertcore.closed_form.norms import row_norms
 from pertcore.constraints import Ball, Box
@@ -33,13 +34,13 @@ def check_model(oracle: Oracle, x: Array, value: Array, goal: Goal) -> list[str]
     warnings = list(getattr(oracle, "notes", ()))
     few, seen = x[:PROBED], value[:PROBED]
     again = oracle(few)
-    scale = float(np.max(np.abs(seen), initial=0)) + 1e-12
+    scale = float(np.abs(seen).max()) + 1e-12
     if np.all(value == value[:1]):
         _refuse_constant(oracle, few, value[:1])
     if goal.task == "classification":
         scores = goal.scores(value)
         warnings += _saturated(scores.reshape(-1, scores.shape[-1]), goal.decision)
-    if np.all(np.isfinite(seen)) and float(np.max(np.abs(again - seen), initial=0)) > 1e-3 * scale:
+    if np.all(np.isfinite(seen)) and float(np.abs(again - seen).max()) > 1e-3 * scale:
         warnings.append(
             f"{RANDOM}: it gave another answer to the same input: it draws random numbers, or "
             "its derivative graph differs from its forward pass; single runs are not to be trusted",
@@ -51,8 +52,9 @@ def check_model(oracle: Oracle, x: Array, value: Array, goal: Goal) -> list[str]
 
 def _refuse_constant(oracle: Oracle, few: Array, answer: Array) -> None:
     rng = np.random.default_rng(0)
-    reach = 1 + 2 * np.abs(few).max()
-    far = (few[:1] + reach * rng.standard_normal((PROBED, *few.shape[1:]))).astype(few.dtype)
+    reach = 1 + 2 * float(np.abs(few).max())
+    moved = beside(few, reach * rng.standard_normal((PROBED, *few.shape[1:])))
+    far = (few[:1] + moved).astype(few.dtype)
     try:
         constant = bool(np.all(oracle(far) == answer))
     except ModelError:
@@ -91,7 +93,7 @@ def check_standing(oracle: Oracle, x: Array, status: Array) -> list[str]:
     cheap = getattr(oracle, "prices", (1.0, 1.0))[1] == 1
     if not len(few) or not cheap or not {"exact", "vjp"} <= oracle.capabilities:
         return []
-    return check_slopes(oracle, np.ascontiguousarray(x[few]))
+    return check_slopes(oracle, contiguous(x[beside(x, few)]))
 
 
 def check_statuses(status: Array) -> list[str]:
@@ -137,11 +139,13 @@ def check_budget(
     """
     stands = (status == Status.MAX_STEPS) | (status == Status.NOT_ADVERSARIAL)
     # A budget below the spacing of x's numbers cannot be used.
-    stands &= ball.eps > 2 * np.spacing(np.abs(x).max(axis=1))
-    room = np.maximum(np.asarray(box.hi) - x, x - np.asarray(box.lo))
+    eps, largest = to_host(ball.eps), to_host(np.abs(x).max(axis=1))
+    stands &= eps > 2 * np.spacing(largest)
+    wide = x.astype(np.float64)
+    room = np.maximum(box.hi - wide, wide - box.lo)
     if free is not None:
         room = np.where(free != 0, room, 0)
-    allowed = np.minimum(ball.eps, row_norms(np.ascontiguousarray(room), ball.norm))
+    allowed = np.minimum(eps, to_host(row_norms(contiguous(room), ball.norm)))
     idle = int(np.count_nonzero(stands & (norms < IDLE * allowed)))
     if 2 * idle <= np.count_nonzero(stands):
         return []

@@ -23,7 +23,7 @@ Loss = str | Callable[..., Any]
 Ended = tuple[Array, Array]
 
 
-@register("alg1")
+@register("alg1", device=True)
 def alg1(
     problem: Problem, first: Linearization | None, *, loss: Loss | None = None, steps: int = 10,
     dither: float | None = None, restarts: int = 1,
@@ -47,7 +47,7 @@ def alg1(
     return restarted(problem, once, restarts)
 
 
-@register("linear", regression=True)
+@register("linear", regression=True, device=True)
 def linear(
     problem: Problem, first: Linearization | None, *, loss: Loss | None = None, steps: int = 10,
     dither: float | None = None, restarts: int = 1,
@@ -56,7 +56,7 @@ def linear(
     return alg1(problem, first, loss=loss, steps=steps, dither=dither, restarts=restarts)
 
 
-@register("alg2", own_loss="score")
+@register("alg2", own_loss="score", device=True)
 def alg2(
     problem: Problem, first: Linearization | None, *, steps: int = 1, dither: float | None = None,
     restarts: int = 1,
@@ -65,13 +65,13 @@ def alg2(
     return alg1(problem, first, loss="score", steps=steps, dither=dither, restarts=restarts)
 
 
-@register("fgsm")
+@register("fgsm", device=True)
 def fgsm(problem: Problem, first: Linearization | None, *, loss: Loss = "cross_entropy") -> Ended:
     """One step of the whole budget on the cross-entropy, for any norm (Goodfellow et al. 2015)."""
     return descend(problem, _ball_step(1), loss=loss, steps=1, first=first)
 
 
-@register("rfgsm", at_x=False)
+@register("rfgsm", at_x=False, device=True)
 def rfgsm(
     problem: Problem, *, loss: Loss = "cross_entropy",
     rel_alpha: float = 0.5, restarts: int = 1,
@@ -87,7 +87,7 @@ def rfgsm(
     return restarted(problem, once, restarts)
 
 
-@register("rfgsm-dithered", at_x=False)
+@register("rfgsm-dithered", at_x=False, device=True)
 def rfgsm_dithered(
     problem: Problem, *, loss: Loss = "cross_entropy",
     dither: float | None = None,
@@ -99,7 +99,7 @@ def rfgsm_dithered(
     return descend(problem, _ball_step(1), loss=loss, steps=1, dither=_first(0.5, dither))
 
 
-@register("bim")
+@register("bim", device=True)
 def bim(
     problem: Problem, first: Linearization | None, *, loss: Loss = "cross_entropy",
     steps: int = 10, step_size: float | None = None,
@@ -109,7 +109,7 @@ def bim(
     return descend(problem, step, loss=loss, steps=steps, first=first)
 
 
-@register("pgd", at_x=False)
+@register("pgd", at_x=False, device=True)
 def pgd(
     problem: Problem, *, loss: Loss = "cross_entropy",
     steps: int = 40, step_size: float | None = None, rel_step_size: float = 2.5,
@@ -128,7 +128,7 @@ def pgd(
     return restarted(problem, once, restarts)
 
 
-@register("pgd-dithered", at_x=False)
+@register("pgd-dithered", at_x=False, device=True)
 def pgd_dithered(
     problem: Problem, *, loss: Loss = "cross_entropy",
     steps: int = 10,
@@ -168,7 +168,7 @@ def _projected_step(step_size: float | None, rel_step_size: float | None, steps:
     def step(problem: Problem, points: Array, gradient: Array) -> Array:
         size = problem.eps * (rel_step_size or 0) / steps
         if step_size is not None:
-            size = np.full(len(problem), float(step_size))
+            size = np.full_like(problem.eps, step_size)
         return closed.pgd_step(
             problem.x, points, gradient, size, problem.eps, problem.norm,
             problem.box.lo, problem.box.hi,
@@ -180,7 +180,7 @@ def _projected_step(step_size: float | None, rel_step_size: float | None, steps:
 def _first(rel_dither: float, dither: float | None) -> Dither:
     def radius(problem: Problem, t: int) -> Array:
         if t:
-            return np.zeros(len(problem))
-        return problem.eps * rel_dither if dither is None else np.full(len(problem), dither)
+            return np.zeros_like(problem.eps)
+        return problem.eps * rel_dither if dither is None else np.full_like(problem.eps, dither)
 
     return radius

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from pertcore.arrays import as_numpy
+from pertcore.arrays import as_numpy, beside, contiguous, to_host
 from pertcore.attacks.levels import Levels, parse_levels
 from pertcore.attacks.options import number, positive
+from pertcore.attacks.placing import ball_beside, box_beside, brought
 from pertcore.attacks.registry import ATTACKS, Attack
 from pertcore.closed_form.metrics import Metric, checked, mse
 from pertcore.constraints import (
@@ -50,10 +52,12 @@ def prepare(
     attack: Attack, oracle: Oracle, x: Any, y: Any, *, eps: Any, norm: Any, bounds: Any,
     targeted: bool, mask: Any, partition: Any, task: str | None, decision: Any, threshold: Any,
     goal: str | None, loss: Any, metrics: Any, peak: Any, levels: Any, options: dict[str, Any],
+    numpy_only: Iterable[str] = (),
 ) -> Given:  # fmt: skip
     """Everything checked before any model run; InputError or CapabilityError otherwise.
 
-    `loss` is what the user named, None where he left it to the attack.
+    `loss` is what the user named, None where he left it to the attack. `numpy_only`:
+    what the caller does with x that no device can.
     """
     _check_oracle(attack, oracle)
     if targeted and not attack.aims:
@@ -61,10 +65,11 @@ def prepare(
             f"targeted=True: attack {attack.name!r} moves the output as far as it can, to no "
             "target; take 'iterated-quadratic', 'linear' or 'pgd'"
         )
-    points, restore = as_numpy(x, "x")
-    warnings: list[str] = []
+    own = {"a callable loss": callable(loss), "levels": levels is not None}
+    numpy_only = [*(name for name, used in own.items() if used), *numpy_only]
+    points, restore, warnings = brought(x, attack, oracle, numpy_only)
     points = _checked_x(points, oracle, warnings)
-    box = parse_bounds(bounds, oracle.input_shape, oracle.dtype)
+    box = box_beside(points, parse_bounds(bounds, oracle.input_shape, oracle.dtype))
     _check_inside(points, box)
     ball = _ball(attack, eps, norm, len(points), box)
     kind = _task(attack, task, oracle, y, loss, warnings)
@@ -81,7 +86,8 @@ def prepare(
         own_answer=y is None,
     )  # fmt: skip
     return Given(
-        x=points, y=labels, ball=ball, box=box, free=_checked_mask(mask, points, groups),
+        x=points, y=beside(points, labels), ball=ball_beside(points, ball), box=box,
+        free=beside(points, _checked_mask(mask, points, groups)),
         partition=groups, goal=wanted, metrics=_metrics(kind, metrics),
         peak=positive("peak", peak), levels=parse_levels(levels, box, points), restore=restore,
         warnings=tuple(warnings),
@@ -181,8 +187,8 @@ def _checked_x(x: Array, oracle: Oracle, warnings: list[str]) -> Array:
         raise InputError("x has no samples: give at least one")
     if not np.all(np.isfinite(x)):
         at = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])
-        raise InputError(f"x[{_listed(at)}] is {x[at]}: clean inputs are finite numbers")
-    stored = np.ascontiguousarray(x, dtype=oracle.dtype)
+        raise InputError(f"x[{_listed(at)}] is {to_host(x[at])}: clean inputs are finite numbers")
+    stored = contiguous(x, oracle.dtype)
     if x.dtype != oracle.dtype and not np.array_equal(stored.astype(x.dtype), x):
         warnings.append(
             f"x was rounded from {x.dtype} to the model's {np.dtype(oracle.dtype)}: the ball is "
@@ -204,11 +210,12 @@ def _check_inside(x: Array, box: Box) -> None:
     outside = (flat < box.lo) | (flat > box.hi)
     if np.any(outside):
         row, column = (int(i) for i in np.argwhere(outside)[0])
-        lo, hi = (np.broadcast_to(end, flat.shape[1])[column] for end in (box.lo, box.hi))
+        ends = (to_host(box.lo), to_host(box.hi))
+        lo, hi = (np.broadcast_to(end, flat.shape[1])[column] for end in ends)
         raise InputError(
             f"x has {int(outside.sum())} values outside bounds, the first in sample {row}: "
-            f"{flat[row, column]}, allowed there are {lo} to {hi}; rescale x or give the bounds of "
-            "its units"
+            f"{to_host(flat[row, column])}, allowed there are {lo} to {hi}; rescale x or give the "
+            "bounds of its units"
         )
 
 

@@ -32,7 +32,7 @@ class Attack:
     `blind`: asks for no derivative. `own_loss`: the loss of a recipe without an option for it.
     `regression`: without y the task is a regression, whatever the outputs look like. `aims`: it
     can go for a target, not only away from y. `tangents`: asks for J u beside J^T v. `counts`: also
-    takes norm = 0, the number of changed features.
+    takes norm = 0, the number of changed features. `device`: its steps run where x lies.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Attack:
     aims: bool = True
     tangents: bool = False
     counts: bool = False
+    device: bool = False
 
     def __call__(self, oracle: Oracle, x: Any, y: Any = None, **settings: Any) -> AttackResult:
         """The same as `pertcore.attack(oracle, x, y, attack=<this name>, ...)`."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from pertcore.arrays import beside, device_memory, library, to_host
 from pertcore.attacks.checks import (
     RANDOM,
     check_budget,
@@ -110,6 +111,7 @@ def attack(
         partition=partition, task=task, decision=decision, threshold=threshold, goal=goal,
         loss=chosen.get("loss") if "loss" in options else None, metrics=metrics, peak=peak,
         levels=levels, options=chosen,
+        numpy_only=["evaluate_on"] * (evaluate_on is not None) + ["deterministic"] * deterministic,
     )  # fmt: skip
     if "loss" in chosen:
         chosen["loss"] = given.goal.loss
@@ -180,7 +182,8 @@ class _Run:
             known = [len(entries) for entries in told]
             taken = min(size, total - begin)
             try:
-                found.append(self.batch(begin, begin + taken))
+                with device_memory():
+                    found.append(self.batch(begin, begin + taken))
                 begin += taken
             except DeviceMemoryError:
                 if taken == 1:
@@ -205,10 +208,11 @@ class _Run:
         y = given.y if given.y is None else given.y[begin:end]
         clean = clean_answer(value, y, goal)
         problem = self._problem(x, clean.y, begin)
-        points, status = np.array(problem.x), np.zeros(len(x), dtype=np.int8)
+        made = library(problem.x)
+        points, status = problem.x.copy(), made.zeros(len(x), dtype=np.int8)
         left_out = clean.error | clean.broken
         # Who is wrong already leaves at the first judgement; without one he must not begin.
-        right = np.arange(len(x)) if lin is not None else np.flatnonzero(~left_out)
+        right = made.arange(len(x)) if lin is not None else np.flatnonzero(~left_out)
         if len(right):
             seen = (problem.take(right),) if lin is None else (problem, lin)
             found = self.row.recipe(*seen, **self.options)
@@ -229,12 +233,12 @@ class _Run:
         return verified
 
     def _problem(self, x: Array, y: Array, begin: int) -> Problem:
-        given, place = self.given, np.arange(len(x))
-        rows = begin + place
+        given, rows = self.given, slice(begin, begin + len(x))
+        keys = sampling.sample_keys(self.seed, self.places[rows])
         return Problem(
             oracle=self.oracle, x=x.reshape(len(x), -1), y=y, ball=given.ball.take(rows),
-            box=given.box, goal=given.goal, index=place,
-            keys=sampling.sample_keys(self.seed, self.places[rows]),
+            box=given.box, goal=given.goal, index=library(x).arange(len(x)),
+            keys=beside(x, keys),
             report=lambda step, steps, active: self._report(begin, len(x), step, steps, active),
             free=mask_rows(given.free, rows), partition=given.partition,
         )  # fmt: skip
@@ -251,7 +255,7 @@ def _result(
     delta, norms = differences(given.x, verified.x_adv, given.ball.norm)
     figures = dict(verified.metrics)
     if "mse" in figures:
-        figures["psnr_in"] = psnr(np.mean(delta * delta, axis=1), peak=given.peak)
+        figures["psnr_in"] = psnr(to_host(np.mean(delta * delta, axis=1)), peak=given.peak)
         figures["psnr_out"] = psnr(figures["mse"], peak=given.peak)
     stages = Stage.joined(run.stages)
     notes = [

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from pertcore.arrays import beside
+from pertcore.closed_form.norms import row_norms
 from pertcore.oracle import Array, Oracle
 
 # How far a probe moves the entry that moves most, as a share of the largest entry of x; the second
@@ -26,12 +28,12 @@ def check_slopes(oracle: Oracle, x: Array) -> list[str]:
     """
     lin = oracle.linearize(x)
     v = np.random.default_rng(0).standard_normal((1, *lin.value.shape[1:])).astype(oracle.dtype)
-    v = np.repeat(v, len(x), axis=0)
+    v = beside(x, np.repeat(v, len(x), axis=0))
     gradient = lin.vjp(v).reshape(len(x), -1).astype(np.float64)
     noise = np.finfo(oracle.dtype).eps * np.abs(_rows(v) * _rows(lin.value)).sum(axis=1)
     reach = np.abs(_rows(x)).max(axis=1)
     reach[reach == 0] = 1
-    length = np.linalg.norm(gradient, axis=1)
+    length = row_norms(gradient, 2)
     sound = np.isfinite(length) & np.isfinite(noise)
     faint = sound & (length > 0) & (np.abs(gradient).sum(axis=1) * reach < noise)
     if np.any(faint):
@@ -58,11 +60,11 @@ def _apart(
     oracle: Oracle, x: Array, v: Array, gradient: Array, move: Array, least: Array
 ) -> Array:  # fmt: skip
     """(n,) bool: the quotient along the gradient is far from its length, and no rounding."""
-    length = np.maximum(np.linalg.norm(gradient, axis=1), np.finfo(np.float64).tiny)
+    length = np.maximum(row_norms(gradient, 2), np.finfo(np.float64).tiny)
     steps = gradient * (move / np.maximum(np.abs(gradient).max(axis=1), 1e-300))[:, None]
     steps = steps.reshape(x.shape).astype(x.dtype)
     ends = [np.sum(_rows(v) * _rows(oracle(x + side * steps)), axis=1) for side in (1, -1)]
-    promised = 2 * np.linalg.norm(_rows(steps), axis=1) * length
+    promised = 2 * row_norms(_rows(steps), 2) * length
     with np.errstate(invalid="ignore"):
         return (promised > least) & (np.abs(ends[0] - ends[1] - promised) > APART * promised)
 

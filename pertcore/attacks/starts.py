@@ -69,7 +69,7 @@ def around_own_answer(problem: Problem, steps: int, dither: float | None) -> Dit
         return lambda part, _t: part.eps / steps
     if not dither:
         return None
-    return lambda part, _t: np.full(len(part), dither)
+    return lambda part, _t: np.full_like(part.eps, dither)
 
 
 def _scaled(problem: Problem, noise: Array, radius: Array) -> Array:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
+from pertcore.arrays import library, to_host
 from pertcore.closed_form import metrics as closed
 from pertcore.closed_form.norms import row_norms
 from pertcore.oracle import Array, Oracle
@@ -31,7 +32,10 @@ class Clean:
 
 @dataclass(frozen=True)
 class Verified:
-    """One verified batch; every field (n, ...), or a dict of such, named as in `AttackResult`."""
+    """One verified batch; every field (n, ...), or a dict of such, named as in `AttackResult`.
+
+    All but x_adv, which stays where the attack ran, are NumPy arrays.
+    """
 
     x_adv: Array
     success: Array
@@ -49,7 +53,7 @@ def clean_answer(value: Array, y: Array | None, goal: Goal) -> Clean:
     broken = np.any(~np.isfinite(value.reshape(len(value), -1)), axis=1)
     if goal.task == "regression":
         flat = value.reshape(len(value), -1)
-        target = np.array(flat) if y is None else y
+        target = flat.copy() if y is None else y
         return Clean(value, predicted(value, goal), target, np.zeros_like(broken), broken)
     before = predicted(value, goal)
     labels = np.maximum(before, 0) if y is None else y
@@ -68,7 +72,7 @@ def predicted(value: Array, goal: Goal) -> Array:
     -1 for regression and where a score is not finite.
     """
     if goal.task == "regression":
-        return np.full(len(value), -1, dtype=np.int64)
+        return library(value).full(len(value), -1, dtype=np.int64)
     scores = goal.scores(value)
     if goal.members is not None:
         scores = scores.mean(axis=1)
@@ -89,20 +93,25 @@ def verify(
         margin = goal.rows("margin", value, clean.y).margin
         success = margin < 0
     else:
-        margin = np.full(len(points), np.nan)
+        margin = np.full_like(at_points, np.nan)
         success = at_points < at_x
         if goal.threshold is not None:
             success = goal.past_threshold(at_points)
     success &= ~(clean.error | clean.broken)
-    final = np.array(status, dtype=np.int8)
-    final[(final == Status.OK) & ~success] = Status.NOT_ADVERSARIAL
-    final[success] = Status.OK
-    final[clean.error] = Status.CLEAN_ERROR
-    final[~np.isfinite(at_points) | clean.broken] = Status.NONFINITE
+    final = status.astype(np.int8)
+    final[(final == int(Status.OK)) & ~success] = int(Status.NOT_ADVERSARIAL)
+    final[success] = int(Status.OK)
+    final[clean.error] = int(Status.CLEAN_ERROR)
+    final[~np.isfinite(at_points) | clean.broken] = int(Status.NONFINITE)
+    measured = {}
+    if metrics:
+        flat = to_host(value).reshape(len(value), -1)
+        measured = closed.measured(metrics, flat, to_host(clean.y))
     return Verified(
-        points, success, final, margin, clean.before, predicted(value, goal),
-        goal.shown(at_x), goal.shown(at_points),
-        closed.measured(metrics, value.reshape(len(value), -1), clean.y),
+        x_adv=points, success=to_host(success), status=to_host(final), margin=to_host(margin),
+        before=to_host(clean.before), after=to_host(predicted(value, goal)),
+        loss_before=to_host(goal.shown(at_x)), loss_after=to_host(goal.shown(at_points)),
+        metrics=measured,
     )  # fmt: skip
 
 
@@ -120,7 +129,7 @@ def joined(parts: list[Verified]) -> Verified:
 
 
 def differences(x: Array, x_adv: Array, norm: float) -> tuple[Array, Array]:
-    """delta = float64(x_adv) - float64(x), flat (n, d), and its float64 norms (n,)."""
+    """delta = float64(x_adv) - float64(x), flat (n, d), and its float64 norms (n,), in NumPy."""
     flat = x.reshape(len(x), -1)
     delta = x_adv.astype(np.float64) - flat.astype(np.float64)
-    return delta, row_norms(delta, norm)
+    return delta, to_host(row_norms(delta, norm))

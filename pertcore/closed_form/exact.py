@@ -42,8 +42,8 @@ def finish(
 def limits(lo: Bound, hi: Bound, dtype: np.dtype[Any]) -> tuple[Bound, Bound]:
     """The bounds as a kernel wants them: scalars rounded inward to finite numbers of `dtype`."""
     return (
-        lo if isinstance(lo, np.ndarray) else _inward(float(lo), 1, dtype),
-        hi if isinstance(hi, np.ndarray) else _inward(float(hi), -1, dtype),
+        lo if getattr(lo, "ndim", 0) else _inward(float(lo), 1, dtype),
+        hi if getattr(hi, "ndim", 0) else _inward(float(hi), -1, dtype),
     )
 
 

@@ -6,11 +6,13 @@ cotangent and margin of that sample are NaN and its runner-up is -1: it never co
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from pertcore.arrays import contiguous, library
 from pertcore.errors import InputError
 from pertcore.kernels.catalogue import kernel
 from pertcore.oracle import Array
@@ -77,26 +79,25 @@ def squared_error(f: Array, y: Array, targeted: bool = False) -> LossRows:
     Untargeted, minimising it drives f away from y, as in (10) of Balda et al.; targeted, towards.
     There is no margin (NaN) and no runner-up (-1).
     """
-    f = np.ascontiguousarray(f)
-    n = len(f)
-    target = np.ascontiguousarray(y, dtype=f.dtype)
+    f, n, made = contiguous(f), len(f), library(f)
+    target = contiguous(y, f.dtype)
     rows = LossRows(
-        np.empty(n), np.empty_like(f), np.full(n, np.nan), np.full(n, -1, dtype=np.int64)
+        made.empty(n), made.empty_like(f), made.full(n, math.nan), made.full(n, -1, dtype=np.int64)
     )
     kernel("squared_error_loss")(f, target, bool(targeted), rows.value, rows.cotangent)
     return rows
 
 
 def _classification(name: str, f: Array, y: Array, targeted: bool) -> LossRows:
-    f, y = np.ascontiguousarray(f), np.asarray(y)
+    f, y = contiguous(f), library(y).asarray(y)
     if f.ndim != 2 or f.shape[1] < 2 or y.shape != f.shape[:1] or y.dtype.kind not in "iu":
         raise InputError(
             f"outputs {f.shape} with labels {y.shape} of {y.dtype}: a classifier's loss takes "
             "scores (n, K >= 2) and integer labels (n,); `evaluate` also takes one logit (n, 1)"
         )
-    n = len(f)
-    rows = LossRows(np.empty(n), np.empty_like(f), np.empty(n), np.empty(n, dtype=np.int64))
-    labels = np.ascontiguousarray(y, dtype=np.int64)
+    n, made = len(f), library(f)
+    rows = LossRows(made.empty(n), made.empty_like(f), made.empty(n), made.empty(n, dtype=np.int64))
+    labels = contiguous(y, np.int64)
     kernel(name)(f, labels, bool(targeted), rows.value, rows.cotangent, rows.margin, rows.runner_up)
     return rows
 
@@ -133,7 +134,7 @@ def evaluate(
     direction = goal or getattr(loss, "goal", "minimise")
     if direction not in GOALS:
         raise InputError(f"goal={direction!r}: allowed are {', '.join(map(repr, GOALS))}")
-    f, y = np.asarray(f), np.asarray(y)
+    f, y = library(f).asarray(f), library(y).asarray(y)
     if f.ndim == 3:
         rows = _ensemble(loss, f, y, targeted, decision)
     else:
@@ -217,15 +218,14 @@ def class_differences(
     the two classes are (-(f - decision) / 2, (f - decision) / 2). DeepFool's linear pieces:
     Moosavi-Dezfooli, Fawzi and Frossard 2016, Algorithm 2.
     """
-    f = np.ascontiguousarray(f)
-    labels = np.ascontiguousarray(y, dtype=np.int64)
+    f, labels, made = contiguous(f), contiguous(y, np.int64), library(f)
     n, count = f.shape
     if count == 1:
         sign = np.where(labels == 1, 1, -1).astype(f.dtype)
         levels = sign * (f[:, 0].astype(np.float64) - decision)
         return sign.reshape(1, n, 1), levels[None], (1 - labels)[None]
     kept = min(classes, count - 1)
-    cotangents = np.empty((kept, n, count), dtype=f.dtype)
-    levels, numbers = np.empty((kept, n)), np.empty((kept, n), dtype=np.int64)
+    cotangents = made.empty((kept, n, count), dtype=f.dtype)
+    levels, numbers = made.empty((kept, n)), made.empty((kept, n), dtype=np.int64)
     kernel("class_differences")(f, labels, cotangents, levels, numbers)
     return cotangents, levels, numbers

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import numpy as np
 
+from pertcore.arrays import library, on_device
 from pertcore.oracle import Array
 
-BLOCK = 1 << 16
+# Entries at a time: what stays in a CPU's cache, and what fills a device.
+BLOCK, DEVICE_BLOCK = 1 << 16, 1 << 24
 SMALLEST, LARGEST = 1e-200, 1e200
 
 
@@ -21,8 +24,8 @@ def row_norms(delta: Array, norm: float) -> Array:
     at a time, so that no second (n, d) array is held.
     """
     n, d = delta.shape
-    found = np.zeros(n)
-    step = max(1, BLOCK // max(d, 1))
+    found = library(delta).zeros(n)
+    step = max(1, (DEVICE_BLOCK if on_device(delta) else BLOCK) // max(d, 1))
     for start in range(0, n if d else 0, step):
         rows = np.abs(delta[start : start + step].astype(np.float64))
         found[start : start + step] = _block(rows, norm)
@@ -33,12 +36,12 @@ def _block(a: Array, p: float) -> Array:
     if p == 0:
         return np.where(np.isnan(a).any(axis=1), math.nan, np.count_nonzero(a, axis=1))
     if math.isinf(p):
-        return np.asarray(a.max(axis=1))
+        return cast("Array", a.max(axis=1))
     if p == 1:
-        return np.asarray(a.sum(axis=1))
+        return cast("Array", a.sum(axis=1))
     with np.errstate(over="ignore", under="ignore"):
         total = _powers(a, p).sum(axis=1)
-        found = np.asarray(total ** (1 / p))
+        found = total ** (1 / p)
     odd = np.flatnonzero(((total < SMALLEST) | (total > LARGEST)) & (a.max(axis=1) > 0))
     if len(odd):
         found[odd] = _scaled(a[odd], p)
@@ -50,7 +53,7 @@ def _scaled(a: Array, p: float) -> Array:
     unit = np.where(np.isfinite(top), top, 1)
     with np.errstate(over="ignore", under="ignore"):
         total = _powers(a / unit, p).sum(axis=1)
-        return np.asarray(unit[:, 0] * total ** (1 / p))
+        return cast("Array", unit[:, 0] * total ** (1 / p))
 
 
 def _powers(a: Array, p: float) -> Array:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from pertcore.arrays import contiguous, library
 from pertcore.errors import InputError
 from pertcore.kernels.catalogue import kernel
 from pertcore.kernels.definitions.sampling import GOLDEN, WORD, mix
@@ -77,9 +78,8 @@ def _points(
     dtype: Any,
     out: Array | None,
 ) -> Array:
-    points = np.empty((len(keys), d), dtype=dtype) if out is None else out
-    budgets = np.ascontiguousarray(eps, dtype=np.float64)
-    kernel(name)(np.ascontiguousarray(keys), int(draw), budgets, float(norm), points)
+    points = library(keys).empty((len(keys), d), dtype=dtype) if out is None else out
+    kernel(name)(contiguous(keys), int(draw), contiguous(eps, np.float64), float(norm), points)
     return points
 
 
@@ -90,6 +90,6 @@ def random_order(keys: Array, draw: int, count: int, k: int) -> Array:
     """
     if not 0 <= k <= count:
         raise InputError(f"k={k}: expected a number from 0 to count={count}")
-    order = np.empty((len(keys), k), dtype=np.int64)
-    kernel("random_order")(np.ascontiguousarray(keys), int(draw), int(count), order)
+    order = library(keys).empty((len(keys), k), dtype=np.int64)
+    kernel("random_order")(contiguous(keys), int(draw), int(count), order)
     return order

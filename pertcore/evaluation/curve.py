@@ -308,7 +308,8 @@ def prepared(
     options = row.checked({k: v for k, v in common.items() if k not in known})
     return prepare(
         row, oracle, x, y, eps=eps, decision=common.get("decision", 0.0),
-        peak=common.get("peak", 1.0), loss=common.get("loss"), options=options, **own,
+        peak=common.get("peak", 1.0), loss=common.get("loss"), options=options,
+        numpy_only=["a curve"], **own,
     )  # fmt: skip
 
 

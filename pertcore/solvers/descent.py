@@ -90,13 +90,13 @@ def restarted(
         return points, status
     best, done = standing(problem, points)
     for restart in range(1, restarts):
-        left = np.flatnonzero((status != Status.OK) & ~done)
+        left = np.flatnonzero((status != int(Status.OK)) & ~done)
         if not len(left):
             break
         again = problem.take(left)
         found, ended = once(again, restart)
         rank, there = standing(again, found)
-        better = (rank < best[left]) | (ended == Status.OK)
+        better = (rank < best[left]) | (ended == int(Status.OK))
         points[left[better]], status[left[better]] = found[better], ended[better]
         best[left[better]], done[left[better]] = rank[better], there[better]
     return points, status

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pertcore.arrays import contiguous, library
 from pertcore.closed_form import losses
 from pertcore.constraints import Ball, Box, Partition
 from pertcore.errors import InputError
@@ -67,7 +68,7 @@ class Goal:
     def past_threshold(self, minimised: Array) -> Array:
         """(n,) bool: the user's loss has reached `threshold`; nobody where there is none."""
         if self.threshold is None:
-            return np.zeros(len(minimised), dtype=bool)
+            return np.zeros_like(minimised, dtype=bool)
         shown = self.shown(minimised)
         return shown >= self.threshold if self.maximised else shown <= self.threshold
 
@@ -145,11 +146,11 @@ class Problem:
         rank = 1 if self.goal.members is None else 2
         leading = cotangent.shape[: cotangent.ndim - rank]
         pulled = lin.vjp(cotangent.reshape(*leading, *self.oracle.output_shape))
-        flat = np.ascontiguousarray(pulled.reshape(*leading, self.x.shape[1]))
+        flat = contiguous(pulled.reshape(*leading, self.x.shape[1]))
         return flat if self.free is None else flat * self.free
 
 
-def mask_rows(free: Array | None, index: Array) -> Array | None:
+def mask_rows(free: Array | None, index: Array | slice) -> Array | None:
     """Rows of a mask (n, d); one row (1, d) serves every sample."""
     return free if free is None or len(free) == 1 else free[index]
 
@@ -168,14 +169,15 @@ class Front:
     @classmethod
     def start(cls, problem: Problem, points: Array | None = None) -> Front:
         begin = problem.x if points is None else points
-        status = np.full(len(problem), Status.MAX_STEPS, dtype=np.int8)
-        moved = np.zeros(len(problem), dtype=bool)
-        return cls(problem, np.arange(len(problem)), begin, np.array(begin), status, moved)
+        n, made = len(problem), library(begin)
+        status = made.full(n, int(Status.MAX_STEPS), dtype=np.int8)
+        moved = made.zeros(n, dtype=bool)
+        return cls(problem, made.arange(n), begin, begin.copy(), status, moved)
 
     def leave(self, gone: Array, status: Status) -> None:
         """Mark samples as ended; they stay in the arrays until `compact`."""
         self.ended[self.rows[gone]] = self.points[gone]
-        self.status[self.rows[gone]] = status
+        self.status[self.rows[gone]] = int(status)
 
     def compact(self, keep: Array) -> None:
         """Drop everybody outside `keep`, a mask or positions, from the batch."""
@@ -190,8 +192,8 @@ class Front:
         Who never had a gradient, dithered or not, ends as ZERO_GRADIENT.
         """
         self.ended[self.rows] = self.points
-        still = (self.status == Status.MAX_STEPS) & ~self.moved
-        self.status[still] = Status.ZERO_GRADIENT
+        still = (self.status == int(Status.MAX_STEPS)) & ~self.moved
+        self.status[still] = int(Status.ZERO_GRADIENT)
         return self.ended, self.status
 
 
@@ -214,7 +216,7 @@ def narrowed(front: Front, lin: Linearization, keep: Array) -> tuple[Linearizati
         kept = np.flatnonzero(keep)
         front.compact(kept)
         return lin.take(kept), kept
-    return lin, np.arange(len(keep))
+    return lin, library(keep).arange(len(keep))
 
 
 def survivors(front: Front, lin: Linearization, rows: losses.LossRows) -> tuple[Array, Array]:
@@ -223,12 +225,12 @@ def survivors(front: Front, lin: Linearization, rows: losses.LossRows) -> tuple[
     keep = judge(front, rows, lin.value)
     if not np.any(keep):
         front.compact(keep)
-        return np.empty((0, front.problem.x.shape[1]), front.problem.x.dtype), np.flatnonzero(keep)
+        return front.problem.x[:0], np.flatnonzero(keep)
     lin, covered = narrowed(front, lin, keep)
     gradient = front.problem.gradient(lin, rows.cotangent[covered])
     keep = leave_flat(front, gradient, keep[covered])
     front.compact(keep)
-    whole = gradient if np.all(keep) else np.ascontiguousarray(gradient[keep])
+    whole = gradient if np.all(keep) else contiguous(gradient[keep])
     return whole, covered[keep]
 
 

@@ -6,17 +6,13 @@ what is tested is which memory is read and written, not that a GPU does.
 
 from __future__ import annotations
 
-import sys
-from collections import OrderedDict
-
 import numpy as np
 import pytest
-from onnxruntime.capi import onnxruntime_pybind11_state as pybind
 
-from pertcore.adapters.onnx import kept, sessions, untouched
+from pertcore.adapters.onnx import sessions
 from pertcore.adapters.onnx.adapter import from_onnx
 from pertcore.errors import CapabilityError, DeviceMemoryError, InputError, ModelError
-from tests.adapters.onnx import device_arrays
+from tests import device_arrays
 from tests.adapters.onnx.models import small_net
 from tests.adapters.onnx.test_oracle import mixing
 
@@ -30,21 +26,7 @@ SEEDS = RNG.standard_normal((2, 6, 3)).astype(np.float32)
 @pytest.fixture
 def copies(monkeypatch):
     """The list of host copies made; CuPy and the provider stand in while the test runs."""
-    monkeypatch.setitem(sys.modules, "cupy", device_arrays.module())
-    monkeypatch.setattr(kept, "_KEPT", OrderedDict())
-    real, cpu = sessions.open_session, sessions._device("CPUExecutionProvider")
-    monkeypatch.setattr(sessions, "_device", lambda provider: cpu)
-    for place in (sessions, untouched):
-        monkeypatch.setattr(
-            place, "open_session", lambda m, t, p, **more: real(m, t, sessions.CPU, **more)
-        )
-    monkeypatch.setattr(device_arrays, "COPIES", device_arrays.Copies())
-    made = device_arrays.COPIES.made
-    numpy, from_numpy = pybind.OrtValue.numpy, pybind.OrtValue.ortvalue_from_numpy
-    monkeypatch.setattr(pybind.OrtValue, "numpy", lambda v: made.append("numpy") or numpy(v))
-    counted = lambda *a: made.append("placed") or from_numpy(*a)  # noqa: E731
-    monkeypatch.setattr(pybind.OrtValue, "ortvalue_from_numpy", staticmethod(counted))
-    return made
+    return device_arrays.installed(monkeypatch)
 
 
 def lent(values):
@@ -60,7 +42,7 @@ def test_no_step_of_an_oracle_copies_through_the_host(copies):
     x, seed, seeds, tangent = map(lent, (X, SEED, SEEDS, X))
     copies.clear()
     lin = there.linearize(x)
-    few = lin.take(np.array([4, 1, 2]))
+    few = lin.take(lent(np.array([4, 1, 2])))
     found = [
         there(x), lin.value, lin.vjp(seed), lin.vjp(seeds), lin.jvp(tangent), few.value,
         few.vjp(device_arrays.of(SEED[:3].copy())),
@@ -84,7 +66,7 @@ def test_a_copy_through_the_host_is_counted(copies):
     assert {"numpy", "placed"} <= set(copies)
     copies.clear()
     lent(X).get()
-    assert copies == ["get"]
+    assert copies == ["get (6, 1, 8, 8)"]
     with pytest.raises(TypeError, match="implicit"):
         np.asarray(lent(X))
 
