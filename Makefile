@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-full test-gpu lint bench paper docs clean
+.PHONY: demo test test-full test-gpu lint bench bench-gpu paper docs clean
 
 demo: $(READY)
 	$(BIN)/pertcore demo --out demo-report
@@ -31,6 +31,10 @@ bench: $(READY)
 	$(BIN)/python -m bench.jacobian --out bench/results/jacobian.json
 	$(BIN)/python -m bench.regression quality
 	$(BIN)/python -m bench.regression figure
+
+# Ends with 69 where there is no CUDA device.
+bench-gpu: $(READY)
+	$(BIN)/python -m bench.gpu
 
 # docs/paper.md: trains and measures what is not there yet. QUICK=1: digits, a minute, into build/.
 paper: $(READY)
