@@ -25,7 +25,8 @@ from tests.kernels.cuda import fake_cupy, shim
 # Functions of NumPy that reach CuPy's of the same name; tests/gpu asks CuPy itself for them.
 KNOWN = (
     "all", "allclose", "any", "argwhere", "array_equal", "clip", "concatenate", "count_nonzero",
-    "empty_like", "flatnonzero", "full_like", "mean", "searchsorted", "sum", "where", "zeros_like",
+    "einsum", "empty_like", "flatnonzero", "full_like", "mean", "ptp", "searchsorted", "stack",
+    "sum", "where", "zeros_like",
 )  # fmt: skip
 
 
@@ -46,12 +47,13 @@ class Array(np.lib.mixins.NDArrayOperatorsMixin):
     __module__ = "cupy"
 
     def __init__(self, shape: Any, dtype: Any = float, memptr: Any = None) -> None:
-        self.owner, self.number = memptr, 0
+        self.number = 0
         if memptr is None:
             self.held = np.empty(shape, dtype)
             return
         size = math.prod(shape) * np.dtype(dtype).itemsize
         there = (ctypes.c_byte * size).from_address(memptr.ptr)
+        there.owner = memptr  # views of the array keep its memory
         self.held = np.frombuffer(there, dtype).reshape(shape)
 
     shape = property(lambda self: self.held.shape)
@@ -121,14 +123,26 @@ def _method(name: str) -> Any:
     return lambda self, *given, **more: of(np.asarray(getattr(self.held, name)(*given, **more)))
 
 
-for _name in ("all", "any", "argmax", "copy", "max", "mean", "min", "ravel", "reshape", "sum"):
+for _name in (
+    "all",
+    "any",
+    "argmax",
+    "argmin",
+    "copy",
+    "max",
+    "mean",
+    "min",
+    "ravel",
+    "reshape",
+    "sum",
+):
     setattr(Array, _name, _method(_name))
 
 
 def of(values: Any, number: int = 0) -> Array:
     """An array on the device from one that is there already."""
     made = Array.__new__(Array)
-    made.held, made.owner, made.number = values, None, number
+    made.held, made.number = values, number
     return made
 
 

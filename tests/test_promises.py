@@ -12,7 +12,8 @@ import pytest
 from pertcore.errors import BackendError
 
 HEAVY = ("numba", "scipy", "onnx", "onnxruntime", "torch", "jax", "cupy", "typer", "matplotlib")
-IMPORT_LIMIT, HELP_LIMIT, FIRST_LIMIT = 0.2, 0.5, 1.0
+IMPORT_LIMIT, HELP_LIMIT = 0.2, 0.5  # seconds
+FIRST_LIMIT = 2.0
 
 
 def python(code):
@@ -50,11 +51,14 @@ def test_import_costs_little_more_than_numpy():
 
 
 def test_the_first_attack_is_quick():
-    """Seconds of a new process's first attack, kernels compiled by an earlier one."""
+    """A new process's first attack, kernels compiled by an earlier one, in units of what it takes
+    to load Numba and the part of SciPy that Numba needs: some 0.3 s, more on a slow machine."""
     code = (
         "import time, warnings, pertcore as pc; from pertcore.demo import CLASSIFIER, digits; "
         "x, y = digits(); model = pc.from_onnx(CLASSIFIER, threads=1); t = time.perf_counter(); "
-        "pc.attack(model, x[:20], y[:20], eps=0.1, bounds=(0, 1)); print(time.perf_counter() - t)"
+        "import numba, scipy.linalg; s = time.perf_counter(); "
+        "pc.attack(model, x[:20], y[:20], eps=0.1, bounds=(0, 1)); "
+        "print((time.perf_counter() - s) / (s - t))"
     )
     python(code)
     assert shortest(lambda: float(python(code)), FIRST_LIMIT) < FIRST_LIMIT

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pertcore.arrays import library
 from pertcore.attacks.registry import register
 from pertcore.attacks.starts import in_ball
 from pertcore.closed_form.losses import class_differences
@@ -19,7 +20,7 @@ Loss = str | Callable[..., Any]
 Ended = tuple[Array, Array]
 
 
-@register("apgd", at_x=False)
+@register("apgd", at_x=False, device=True)
 def apgd(
     problem: Problem, *, loss: Loss = "cross_entropy", steps: int = 100, restarts: int = 1
 ) -> Ended:
@@ -31,7 +32,7 @@ def apgd(
     return restarted(problem, once, restarts)
 
 
-@register("apgd-t", at_x=False, own_loss="dlr")
+@register("apgd-t", at_x=False, own_loss="dlr", device=True)
 def apgd_t(problem: Problem, *, steps: int = 100, classes: int = 9, restarts: int = 1) -> Ended:
     """Auto-PGD on the targeted DLR loss, towards one of the `classes` best other classes a run.
 
@@ -60,6 +61,7 @@ def best_others(problem: Problem, classes: int) -> Array | None:
     if problem.goal.members is not None:
         scores = scores.mean(axis=1)
     _, _, numbers = class_differences(scores, problem.y, classes, decision=problem.goal.decision)
-    table = np.zeros((len(numbers), int(problem.index.max(initial=-1)) + 1), dtype=np.int64)
+    size = int(problem.index.max()) + 1 if len(problem) else 0
+    table = library(numbers).zeros((len(numbers), size), dtype=np.int64)
     table[:, problem.index] = numbers
     return table

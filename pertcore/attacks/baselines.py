@@ -12,12 +12,13 @@ from pertcore.solvers.descent import restarted
 from pertcore.solvers.problem import Problem
 
 
-@register("random", at_x=False, blind=True)
+@register("random", at_x=False, blind=True, device=True)
 def random(problem: Problem, *, restarts: int = 1) -> tuple[Array, Array]:
     """Baseline random-l_p: signs times eps for p = inf, a normalised Gaussian for p = 2."""
 
     def once(part: Problem, restart: int) -> tuple[Array, Array]:
         part.report(restart + 1, restarts, len(part))
-        return on_sphere(part, restart), np.full(len(part), Status.MAX_STEPS, dtype=np.int8)
+        status = np.full_like(part.index, int(Status.MAX_STEPS), dtype=np.int8)
+        return on_sphere(part, restart), status
 
     return restarted(problem, once, restarts)

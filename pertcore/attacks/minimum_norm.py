@@ -18,7 +18,7 @@ from pertcore.solvers.tightening import tighten
 DDN_RATES = (0.05, 0.05)
 
 
-@register("deepfool", minimum_norm=True)
+@register("deepfool", minimum_norm=True, device=True)
 def deepfool(
     problem: Problem, first: Linearization | None, *, steps: int = 50, classes: int = 10,
     overshoot: float = 0.02, refine: int = 20,
@@ -35,7 +35,7 @@ def deepfool(
     return _crossed(problem, first, nearest_wall(classes), steps, refine, overshoot)
 
 
-@register("minnorm", minimum_norm=True)
+@register("minnorm", minimum_norm=True, device=True)
 def minnorm(
     problem: Problem, first: Linearization | None, *, steps: int = 50, tolerance: float = TIE,
     refine: int = 0,
@@ -48,7 +48,7 @@ def minnorm(
     return _crossed(problem, first, margin_wall(tolerance), steps, refine, 0.0)
 
 
-@register("fmn", minimum_norm=True, counts=True)
+@register("fmn", minimum_norm=True, counts=True, device=True)
 def fmn(
     problem: Problem, first: Linearization | None, *, steps: int = 100,
 ) -> tuple[Array, Array]:  # fmt: skip
@@ -65,7 +65,7 @@ def fmn(
     return _inside(problem, points), status
 
 
-@register("ddn", minimum_norm=True)
+@register("ddn", minimum_norm=True, device=True)
 def ddn(
     problem: Problem, first: Linearization | None, *, steps: int = 100,
 ) -> tuple[Array, Array]:  # fmt: skip
@@ -90,7 +90,8 @@ def _crossed(
     points, status = cross(
         problem, wall, steps_allowed=steps, overshoot=overshoot, bias=bias, first=first
     )
-    stuck = np.flatnonzero(np.isin(status, (Status.MAX_STEPS, Status.INFEASIBLE)))
+    lost = (status == int(Status.MAX_STEPS)) | (status == int(Status.INFEASIBLE))
+    stuck = np.flatnonzero(lost)
     if refine and len(stuck):
         # Steps drawn toward x end nearer, but may not end at all.
         points[stuck], status[stuck] = cross(
@@ -101,7 +102,7 @@ def _crossed(
             bias=0.0,
             first=None,
         )
-    over = np.flatnonzero(status == Status.OK)
+    over = np.flatnonzero(status == int(Status.OK))
     if refine and len(over):
         part = problem.take(over)
         points[over] = tighten(part, margin_wall(), points[over], rounds=refine)

@@ -65,7 +65,8 @@ def prepare(
             f"targeted=True: attack {attack.name!r} moves the output as far as it can, to no "
             "target; take 'iterated-quadratic', 'linear' or 'pgd'"
         )
-    own = {"a callable loss": callable(loss), "levels": levels is not None}
+    counted = parse_norm(norm, zero=True) == 0
+    own = {"a callable loss": callable(loss), "levels": levels is not None, "norm=0": counted}
     numpy_only = [*(name for name, used in own.items() if used), *numpy_only]
     points, restore, warnings = brought(x, attack, oracle, numpy_only)
     points = _checked_x(points, oracle, warnings)

@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 
+from pertcore.arrays import library
 from pertcore.closed_form.exact import Bound, finish, limits
 from pertcore.closed_form.projections import project_ball_box
 from pertcore.kernels.catalogue import kernel
@@ -50,7 +51,7 @@ def hyperplane_step(
     point of the box farthest along -g (or 0 where g = 0). level <= 0 gives 0.
     """
     out = np.empty_like(g) if out is None else out
-    feasible = np.empty(len(g), dtype=np.bool_)
+    feasible = library(g).empty(len(g), dtype=np.bool_)
     lo, hi = (-math.inf, math.inf) if x is None else (lo, hi)
     base = g if x is None else x
     if norm == 1:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from pertcore.arrays import contiguous, library
 from pertcore.closed_form import losses, steps
 from pertcore.closed_form.norms import row_norms
 from pertcore.constraints import dual_order
@@ -52,7 +53,7 @@ def cross(
             level, gradient = wall(front.problem, lin, lin.value)
             keep = leave_flat(front, gradient, keep[covered])
             front.compact(keep)
-            _step_over(front, level[keep], np.ascontiguousarray(gradient[keep]), overshoot, bias)
+            _step_over(front, level[keep], contiguous(gradient[keep]), overshoot, bias)
         else:
             front.compact(keep)
         problem.report(t + 1, steps_allowed, len(front.rows))
@@ -115,10 +116,12 @@ def nearest_wall(classes: int) -> Wall:
         length = np.stack([row_norms(g, q) for g in gradients])
         with np.errstate(divide="ignore", invalid="ignore"):
             distance = np.where(length > 0, np.abs(level) / length, math.inf)
-        behind = sign * level > 0 if problem.goal.targeted else np.ones_like(level, dtype=bool)
+        behind = (
+            sign * level > 0 if problem.goal.targeted else np.full_like(level, True, dtype=bool)
+        )
         score = np.where(behind, distance, -math.inf if problem.goal.targeted else math.inf)
         chosen = score.argmax(axis=0) if problem.goal.targeted else score.argmin(axis=0)
-        everyone = np.arange(len(problem))
+        everyone = library(level).arange(len(problem))
         return (
             sign * level[chosen, everyone] + TIE * _spread(problem, value),
             sign * gradients[chosen, everyone],

@@ -53,12 +53,11 @@ class _Memory:
 
     @classmethod
     def begin(cls, points: Array, step: Array) -> _Memory:
-        n = len(points)
         return cls(
-            best=np.array(points), value=np.full(n, np.inf), gradient=np.zeros_like(points),
-            previous=np.array(points), last=np.full(n, -np.inf), step=step,
-            lowered=np.zeros(n, dtype=np.int64), reduced=np.ones(n, dtype=bool),
-            marked=np.full(n, np.inf),
+            best=points.copy(), value=np.full_like(step, np.inf), gradient=np.zeros_like(points),
+            previous=points.copy(), last=np.full_like(step, -np.inf), step=step,
+            lowered=np.zeros_like(step, dtype=np.int64), marked=np.full_like(step, np.inf),
+            reduced=np.full_like(step, True, dtype=bool),
         )  # fmt: skip
 
     def note(self, rows: Array, points: Array, value: Array) -> Array:
@@ -109,7 +108,7 @@ def descend_adaptively(
         judge(front, rows, value)
         memory.note(front.rows, front.points, rows.value)
     ended, status = front.finish()
-    kept = (status != Status.OK) & np.isfinite(memory.value)
+    kept = (status != int(Status.OK)) & np.isfinite(memory.value)
     ended[kept] = memory.best[kept]
     return ended, status
 

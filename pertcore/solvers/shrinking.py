@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pertcore.arrays import contiguous
 from pertcore.closed_form import sparse
 from pertcore.closed_form import steps as closed
 from pertcore.closed_form.norms import row_norms
@@ -37,8 +38,10 @@ class Hunt:
 
     @classmethod
     def begin(cls, problem: Problem) -> Hunt:
-        n = len(problem)
-        return cls(np.zeros(n), np.array(problem.x), np.full(n, np.inf), np.zeros(n))
+        eps = problem.eps
+        return cls(
+            np.zeros_like(eps), problem.x.copy(), np.full_like(eps, np.inf), np.zeros_like(eps)
+        )
 
     def follow(self, rows: Array, fooled: Array, ahead: Array, rate: float) -> None:
         """New radii of the samples `rows`: `ahead` (m,) until a point is found, then by `rate`."""
@@ -94,7 +97,7 @@ def hunt(
         _note(front, state, front.problem.goal.reached(margins, value))
     points, status = front.finish()
     found = np.isfinite(state.length)
-    points[found], status[found] = state.best[found], Status.OK
+    points[found], status[found] = state.best[found], int(Status.OK)
     return points, status
 
 
@@ -118,7 +121,7 @@ def _look(
         needed = _needed(front, rows.margin, gradient)
         state.count(front.rows[keep], fooled[keep], needed[keep], rate)
         front.compact(keep)
-        return np.ascontiguousarray(gradient[keep])
+        return contiguous(gradient[keep])
     ahead = state.radius[front.rows]
     if at_x or loss == "margin":  # otherwise it costs a backward run
         ahead = lengths + _distance(problem, lin, rows.margin, gradient, loss)
@@ -128,7 +131,7 @@ def _look(
         spread = 0.0 if math.isinf(problem.norm) else max(0.0, 0.5 - 1 / problem.norm)
         state.step[front.rows] = state.radius[front.rows] * problem.x.shape[1] ** spread
     front.compact(keep)
-    return np.ascontiguousarray(gradient[keep])
+    return contiguous(gradient[keep])
 
 
 def _note(front: Front, state: Hunt, fooled: Array) -> Array:

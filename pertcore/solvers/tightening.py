@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pertcore.arrays import library
 from pertcore.closed_form.norms import row_norms
 from pertcore.oracle import Array, Linearization
 from pertcore.solvers.crossing import BIAS, Wall, biased_step
@@ -22,7 +23,7 @@ def tighten(problem: Problem, wall: Wall, points: Array, *, rounds: int) -> Arra
     point is inside the box. A round costs one forward run, and the wall's backward runs for
     those on this side. A sample with a finite budget leaves as soon as it is inside it.
     """
-    best, at = np.array(points), _back(problem.x, points)
+    best, at = points.copy(), _back(problem.x, points)
     length = _lengths(problem, best)
     budget = np.where(np.isinf(problem.eps), 0.0, problem.eps)
     for t in range(rounds):
@@ -55,7 +56,7 @@ def _back(x: Array, points: Array) -> Array:
 def _over(problem: Problem, wall: Wall, lin: Linearization, here: Array, ahead: Array) -> Array:
     if len(ahead) < len(problem) and "take" in problem.oracle.capabilities:
         problem, lin, here = problem.take(ahead), lin.take(ahead), here[ahead]
-        ahead = np.arange(len(ahead))
+        ahead = library(ahead).arange(len(ahead))
     level, gradient = wall(problem, lin, lin.value)
     moved, _ = biased_step(problem, here, gradient, level, overshoot=OVERSHOOT, bias=BIAS)
     return moved[ahead]

@@ -68,7 +68,7 @@ CASES = [
 def test_steps_stay_where_x_lies(copies, attack, settings):
     settings = {"bounds": (0, 1), "eps": EPS[settings["norm"]], "rng": 3, **settings}
     wanted, found, seen = both(copies, attack, **settings)
-    assert found.success.any() or attack == "rfgsm"
+    assert found.success.any() or attack in ("rfgsm", "random")
     assert len(set(seen)) == 1 + (settings.get("batch_size") is not None), "a step made a copy"
     large = [text for text in copies if "8" in text]
     assert large == [], "arrays of the size of x were copied"
@@ -77,7 +77,9 @@ def test_steps_stay_where_x_lies(copies, attack, settings):
     for field in ("success", "status", "before", "after"):
         np.testing.assert_array_equal(getattr(found, field), getattr(wanted, field))
     for field in ("margin", "norms", "loss_after"):
-        np.testing.assert_allclose(getattr(found, field), getattr(wanted, field), rtol=1e-4)
+        np.testing.assert_allclose(
+            getattr(found, field), getattr(wanted, field), rtol=1e-4, atol=1e-5
+        )
     same = np.array_equal if settings["norm"] == "inf" else near
     assert same(found.x_adv.held, wanted.x_adv)
     pc.testing.assert_in_ball(
@@ -93,8 +95,9 @@ def near(a, b):
 def test_an_attack_without_a_version_for_devices_says_so(copies):
     there = pc.from_onnx(small_net(), threads=1, providers=["CUDAExecutionProvider"])
     for settings, why in (
-        ({"attack": "deepfool"}, "attack 'deepfool' has no version for a device"),
+        ({"attack": "square"}, "attack 'square' has no version for a device"),
         ({"attack": "pgd", "levels": 256, "x": np.round(X * 255) / 255}, "levels works on NumPy"),
+        ({"attack": "fmn", "norm": 0, "eps": 5}, "norm=0 works on NumPy arrays"),
         ({"attack": "pgd", "deterministic": True}, "deterministic works on NumPy arrays"),
         ({"attack": "pgd", "evaluate_on": there}, "evaluate_on works on NumPy arrays"),
         ({"attack": "pgd", "loss": constant}, "a callable loss works on NumPy arrays"),
