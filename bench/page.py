@@ -39,6 +39,8 @@ MEASURED = {
     "paper/classifier-fcnn": ("the paper, made anew; one of its files", "paper.md", "make paper"),
     "peers": ("beside other libraries", "peers.md", "python -m bench.peers"),
 }  # fmt: skip
+# Outputs up to which a column of J costs more to begin than to read.
+SMALL = 16
 SHOWN = ("random", "fgsm", "alg1", "bim", "pgd", "deepfool", "minnorm", "pixel")
 
 
@@ -116,6 +118,39 @@ def kernels() -> str:
     )
 
 
+def quadratic_kernels() -> str:
+    """A row a figure that has a goal, the goal beside it; not every size is shown."""
+    rows = []
+    for row in stored("kernels")["quadratic"]["rows"]:
+        name, size = f"`{row['kernel']}`", f"{row.get('n', 1)} x {row.get('d', '')}"
+        if "ns_per_column" in row:
+            size += f" x {row['outputs']}"
+            if row["outputs"] > SMALL:
+                share = row["GB_per_s"] / row["product_GB_per_s"]
+                rows.append((name, size, f"{share:.2f} of a product's bandwidth", ">= 0.7"))
+            else:
+                rows.append((name, size, f"{row['ns_per_column']:.0f} ns a column", "<= 15"))
+        elif "ns_per_configuration" in row:
+            found = f"{row['ns_per_configuration']:.1f} ns a configuration"
+            rows.append((name, f"{row['entries']} entries", found, "<= 8"))
+        elif row.get("layout") == "planes":
+            share = row["sum_ns_per_element"] / row["ns_per_element"]
+            rows.append((name, f"{size}, planes", f"{share:.2f} of the speed of a sum", ">= 0.8"))
+        elif "layout" in row:
+            found = f"{row['ns_per_element']:.2f} ns an entry"
+            rows.append((name, f"{size}, {row['layout']}", found, "<= 1.2"))
+        elif "taken" in row:
+            found = f"{row['ns_per_element']:.2f} ns an entry"
+            rows.append((name, f"{row['taken']} of {row['subsets']}", found, "<= 2"))
+        elif "fraction_of_copy_bandwidth" in row:
+            share = row["fraction_of_copy_bandwidth"]
+            rows.append((name, size, f"{share:.2f} of a copy's bandwidth", ">= 0.9"))
+        elif row["kernel"] == "certified_signs" and "784x784" in row["matrix"]:
+            found = f"{row['milliseconds']:.0f} ms, {row['value_over_best_known']:.3f} of the best"
+            rows.append((name, row["matrix"], found, "<= 30 ms, >= 0.99"))
+    return table(("kernel", "samples x entries x outputs", "measured", "goal"), rows)
+
+
 def counterexamples() -> str:
     """A row a benchmark of bench.falsify; seconds with the start of the process."""
     rows = [
@@ -159,6 +194,11 @@ SECTIONS = (
         "Kernels",
         "At the largest size measured, one thread, beside the bandwidth of copying as many bytes.",
         kernels,
+    ),
+    (
+        "Kernels of the quadratic",
+        "Processor time, one thread, each beside the goal that was set before it was built.",
+        quadratic_kernels,
     ),
     (
         "Counterexamples",

@@ -3,7 +3,7 @@
 Run `python -m bench.peers [--quick] [--only SECTION] [--model NAME] [--again LIBRARY]`.
 
 projection  the exact l1 projection, in turns
-profile     how much of PGD's time the model itself takes
+profile     how much of pertcore's time the model takes, and how much its kernels
 speed       PGD-40 on 512 images and DeepFool, in turns
 curve       twenty budgets at once, in turns
 minimum     smallest perturbations: FMN, DDN, DeepFool

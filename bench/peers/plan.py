@@ -120,17 +120,30 @@ def speed(m: Measurements) -> None:
 
 
 def profile(m: Measurements) -> None:
-    """How much of PGD-40's time the model itself takes."""
-    step = {"steps": PGD_STEPS, "rel_step_size": RELATIVE}
+    """How much of pertcore's time the model takes, and how much the kernels."""
+    step, fifty = {"steps": PGD_STEPS, "rel_step_size": RELATIVE}, {"steps": 50}
     for cell in m.among(SPEED):
         for library in (ONNX, TORCH):
             m.measure("profile", cell, library, "pgd", samples=PROFILED, **step)
+            whole = Cell(cell.model, 2)
+            for refine in ({"refine": 0}, {}):
+                m.measure(
+                    "profile", whole, library, "deepfool", samples=DEEPFOOL_IMAGES, **fifty,
+                    **refine,
+                )  # fmt: skip
+    for cell in m.among(list(LARGEST)):
+        m.measure("profile", cell, ONNX, "curve", samples=CURVE_IMAGES, by="alg1", **budgets(cell))
+
+
+def budgets(cell: Cell) -> dict[str, Any]:
+    """The twenty budgets of a curve, and the steps at each."""
+    return {"grid": [LARGEST[cell] * k / 20 for k in range(1, 21)], "steps": CURVE_STEPS}
 
 
 def curve(m: Measurements) -> None:
     """Robust accuracy over twenty budgets: pc.curve, and Foolbox's PGD at a list of budgets."""
     for cell in m.among(list(LARGEST)):
-        grid = {"grid": [LARGEST[cell] * k / 20 for k in range(1, 21)], "steps": CURVE_STEPS}
+        grid = budgets(cell)
         step = {"rel_step_size": RELATIVE}
         _in_turns(m, cell, [
             (ONNX, "curve", grid | {"by": "alg1"}),

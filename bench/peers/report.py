@@ -50,8 +50,8 @@ def page(report: dict[str, Any]) -> str:
         HEAD.format(threads=report["threads"], machine=machine, load=facts["load_before"] or 0),
         _autoattack(rows["autoattack"]),
         _pgd(rows["pgd"]), _at_length(rows), _minimum(rows["minimum"]),
-        _speed(rows["speed"], "pgd"), _profile(rows["profile"]), _speed(rows["speed"], "deepfool"),
-        _curve(rows["curve"]),
+        _speed(rows["speed"], "pgd"), _speed(rows["speed"], "deepfool"), _curve(rows["curve"]),
+        _profile(rows),
         _projection(rows["projection"]), _inside(report["rows"]),
     ]  # fmt: skip
     return "\n".join(part for part in [*parts, LEFT_OUT] if part)
@@ -241,20 +241,47 @@ def _speed(rows: list[Row], kind: str) -> str:
     return says + table([*head, "passes", "seconds", *(f"times as long{t}" for t in than)], lines)
 
 
-def _profile(rows: list[Row]) -> str:
-    if not rows:
-        return ""
+def _profile(rows: dict[str, list[Row]]) -> str:
+    """Where our time goes, and what the ratio would be if only the model took time."""
     lines = []
-    for row in rows:
-        took, inside = row["processor seconds"], row["model seconds"]
-        cell = named((row["model"], row["norm"], row["eps"]))
-        lines.append([*cell, row["library"], f"{took:.3g}", f"{inside / took:.0%}"])
+    for row in rows["profile"]:
+        took, cell = row["processor seconds"], (row["model"], row["norm"], row["eps"])
+        model, kernels = row["model seconds"] / took, row["kernel seconds"] / took
+        name = row["attack"] + (", refine=0" if row["options"].get("refine", "") == 0 else "")
+        ratio = _ratio(rows, row)
+        lines.append([
+            *named(cell), name, row["library"], f"{took:.3g}", f"{model:.0%}", f"{kernels:.0%}",
+            f"{1 - model - kernels:.0%}", f"{ratio:.1f}", f"{ratio / model:.1f}",
+        ])  # fmt: skip
+    if not lines:
+        return ""
     return (
-        "Where that time goes, for 128 images: nearly all of it into the model's own forward and "
-        "backward runs, so that the\nratio is that of ONNX Runtime to PyTorch, times the passes "
-        "saved because fooled images leave the batch.\n\n"
-        + table(["model", "norm", "eps", "library", "seconds", "in the model"], lines)
-    )
+        "## Where pertcore's time goes\n\nOf one run: the model's forward and backward runs, the "
+        "kernels, and all the rest. The next figure is the time of the\nfastest peer over ours, "
+        "for a curve Foolbox's; the last is what it would be if nothing but the model's own runs "
+        "took time.\n\n"
+        + table(
+            ["model", "norm", "eps", "attack", "library", "seconds", "model", "kernels", "rest",
+             "fastest peer", "at most"], lines,
+        )
+    )  # fmt: skip
+
+
+def _ratio(rows: dict[str, list[Row]], ours: Row) -> float:
+    """The fastest peer's median over that of the same attack of ours; NaN where it was not run."""
+    section = "curve" if ours["attack"] == "curve" else "speed"
+    cell = [ours[key] for key in ("model", "norm", "eps")]
+    turns: dict[str, list[Row]] = defaultdict(list)
+    for row in rows[section]:
+        if [row[key] for key in ("model", "norm", "eps")] != cell or row["attack"] != ours[
+            "attack"
+        ]:
+            continue
+        same = row["options"] == ours["options"]
+        if row["library"] in PEERS or (same and row["library"] == ours["library"]):
+            turns[row["library"]].append(row)
+    peers = [_seconds(held) for library, held in turns.items() if library in PEERS]
+    return min(peers, default=math.nan) / _seconds(turns[ours["library"]])
 
 
 def _curve(rows: list[Row]) -> str:

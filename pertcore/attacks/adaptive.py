@@ -61,7 +61,7 @@ def best_others(problem: Problem, classes: int) -> Array | None:
     if problem.goal.members is not None:
         scores = scores.mean(axis=1)
     _, _, numbers = class_differences(scores, problem.y, classes, decision=problem.goal.decision)
-    size = int(problem.index.max()) + 1 if len(problem) else 0
+    size = int(problem.index.max()) + 1 if len(problem.index) else 0
     table = library(numbers).zeros((len(numbers), size), dtype=np.int64)
     table[:, problem.index] = numbers
     return table

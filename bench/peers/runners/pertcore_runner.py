@@ -6,6 +6,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pertcore as pc
 from bench.peers.counted import Counted, counted
 from bench.peers.serving import Rows, serve
 from pertcore.closed_form.projections import project_ball
+from pertcore.kernels import catalogue
 
 
 class Clocked:
@@ -45,11 +47,27 @@ class Clocked:
         return Clocked(self._timed(self.inner.take, index), self.clock)
 
 
+class Kernels:
+    """The processor seconds that pertcore's kernels took; measuring adds a little to each call."""
+
+    def __init__(self) -> None:
+        self.seconds, self.load = 0.0, catalogue.load
+
+    def __call__(self, name: str, backend: str) -> Callable[..., Any]:
+        return partial(self._timed, self.load(name, backend))
+
+    def _timed(self, kernel: Callable[..., Any], *given: Any) -> None:
+        started = time.process_time()
+        kernel(*given)
+        self.seconds += time.process_time() - started
+
+
 class Models:
     """Oracles by file, loaded once; a module counts for itself, an ONNX oracle by its calls."""
 
     def __init__(self, *, by_torch: bool) -> None:
-        self.by_torch = by_torch
+        self.by_torch, self.kernels = by_torch, Kernels()
+        catalogue.load = self.kernels  # type: ignore[assignment]
         self.held: dict[tuple[str, int], tuple[Clocked, Counted | None]] = {}
 
     def oracle(self, request: dict[str, Any], shape: tuple[int, ...]) -> Any:
@@ -65,7 +83,7 @@ class Models:
 
     def attempt(self, request: dict[str, Any], x: Rows, y: Rows) -> tuple[Rows, dict[str, float]]:
         oracle, module = self.oracle(request, x.shape[1:])
-        before = _spent(oracle, module)
+        before = self._spent(oracle, module)
         options, common = dict(request["options"]), {"bounds": (0, 1), "rng": request["seed"]}
         if request["attack"] == "curve":
             common |= {"eps": options.pop("grid"), "attack": options.pop("by")}
@@ -74,15 +92,17 @@ class Models:
         else:
             common |= {"norm": request["norm"], "eps": request["eps"]}
             x_adv = pc.attack(oracle, x, y, attack=request["attack"], **common, **options).x_adv
-        after = _spent(oracle, module)
+        after = self._spent(oracle, module)
         return x_adv, {name: after[name] - before[name] for name in after}
 
-
-def _spent(oracle: Clocked, module: Counted | None) -> dict[str, float]:
-    forward, backward = oracle.calls.f, oracle.calls.vjp
-    if module is not None:
-        forward, backward = module.forward_runs, module.backward_runs
-    return {"forward": forward, "backward": backward, "model seconds": oracle.clock[0]}
+    def _spent(self, oracle: Clocked, module: Counted | None) -> dict[str, float]:
+        forward, backward = oracle.calls.f, oracle.calls.vjp
+        if module is not None:
+            forward, backward = module.forward_runs, module.backward_runs
+        return {
+            "forward": forward, "backward": backward, "model seconds": oracle.clock[0],
+            "kernel seconds": self.kernels.seconds,
+        }  # fmt: skip
 
 
 def thresholded(rows: Rows, radius: float) -> Rows:
