@@ -30,6 +30,7 @@ def _missing() -> str:
     return "" if card else "CuPy sees no GPU here"
 
 
+pytestmark = pytest.mark.filterwarnings("ignore::pertcore.PertcoreWarning")
 NO_CARD = _missing()
 needs_card = pytest.mark.skipif(bool(NO_CARD), reason=NO_CARD)
 needs_onnx = pytest.mark.skipif(

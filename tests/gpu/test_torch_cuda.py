@@ -13,6 +13,8 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch sees no CUDA here"),
     # PyTorch says so once, of the first backward run on its own thread; it then takes the context.
     pytest.mark.filterwarnings("ignore:Attempting to run cuBLAS:UserWarning"),
+    # Without CuPy the attack says that its steps run on the CPU.
+    pytest.mark.filterwarnings("ignore::pertcore.PertcoreWarning"),
 ]
 
 
