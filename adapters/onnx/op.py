@@ -8,7 +8,7 @@ Axes handed to those are negative, so that they mean the same with and without t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -268,8 +268,10 @@ class Op:
 class View:
     """A node as a rule sees it: inputs `i` (`x` or `a, b`), outputs `o` (`y`), attributes."""
 
-    def __init__(self, op: Op, node: Node, active: set[str]) -> None:
-        self.op, self.node, self._active = op, node, active
+    def __init__(
+        self, op: Op, node: Node, active: set[str], passed: Mapping[str, Node] | None = None
+    ) -> None:
+        self.op, self.node, self._active, self._passed = op, node, active, passed or {}
         self.i = tuple(op.tensor(name) if name else None for name in node.inputs)
         self.o = tuple(op.tensor(name) for name in node.outputs)
 
@@ -303,7 +305,7 @@ class View:
 
     def of_model(self) -> View:
         """The node with its tensors on the builder of the model, `op.model`."""
-        return View(self.op.model, self.node, self._active)
+        return View(self.op.model, self.node, self._active, self._passed)
 
     def second_output(self) -> Tensor:
         """An optional second output of the node, asked of the model itself."""
@@ -321,10 +323,17 @@ class View:
         kept = [1 if i - self.x.rank in negative else d for i, d in enumerate(self.x.shape)]
         return negative, kept
 
-    def made_by(self, kind: str) -> bool:
-        """Whether the first input comes from an operator of that kind."""
+    def made_by(self, kind: str) -> View | None:
+        """The node that the first input comes from, where it is of that kind."""
         maker = self.op.graph.makers.get(self.x.name)
-        return maker is not None and maker.op == kind
+        if maker is None or maker.op != kind:
+            return None
+        return View(self.op, maker, self._active, self._passed)
+
+    def passes_to(self, kind: str) -> bool:
+        """Whether the derivative of the first output comes from one node alone, of that kind."""
+        reader = self._passed.get(self.y.name)
+        return reader is not None and reader.op == kind
 
     def axis(self, name: str = "axis", default: int = 0) -> int:
         """An axis attribute as a negative number."""

@@ -23,10 +23,14 @@ ALTERNATIVE = (
 
 @dataclass(frozen=True)
 class Activity:
-    """Which values carry a derivative from the inputs to the outputs, and the nodes on the way."""
+    """Which values carry a derivative from the inputs to the outputs, and the nodes on the way.
+
+    `passed`: of values that one of these nodes alone reads, and nobody asks for, that node.
+    """
 
     values: set[str]
     nodes: list[Node]
+    passed: dict[str, Node]
 
 
 def analyse(graph: Graph, wrt: Sequence[str], outputs: Sequence[str]) -> Activity:
@@ -62,7 +66,16 @@ def _between(
     for node in graph.nodes:
         if any(name in relevant for name in node.outputs):
             _check_still(graph, node, active)
-    return Activity(active & relevant, nodes), stopped, relevant
+    passed = _passed(nodes, (active & relevant).difference(wrt, outputs))
+    return Activity(active & relevant, nodes, passed), stopped, relevant
+
+
+def _passed(nodes: Sequence[Node], values: set[str]) -> dict[str, Node]:
+    readers: dict[str, list[Node]] = {}
+    for node in nodes:
+        for name in values.intersection(node.reads):
+            readers.setdefault(name, []).append(node)
+    return {name: found[0] for name, found in readers.items() if len(found) == 1}
 
 
 def _check_still(graph: Graph, node: Node, active: set[str]) -> None:
@@ -134,7 +147,7 @@ def reverse(
         if all(cotangent is None for cotangent in cotangents):
             continue
         rule = _rule(node, "vjp")
-        view = View(op, node, activity.values)
+        view = View(op, node, activity.values, activity.passed)
         with blamed(node.op, node.label):
             found = rule.vjp(op, view, *cotangents)
         for index, (name, cotangent) in enumerate(zip(node.reads, _tuple(found))):
@@ -153,8 +166,9 @@ def forward(
         if all(tangent is None for tangent in given):
             continue
         rule = _rule(node, "jvp")
+        view = View(op, node, activity.values, activity.passed)
         with blamed(node.op, node.label):
-            made = rule.jvp(op, View(op, node, activity.values), *given)
+            made = rule.jvp(op, view, *given)
         moving = [name for name in node.outputs if name in activity.values]
         if moving and node.outputs.index(moving[-1]) >= len(_tuple(made)):
             raise CapabilityError(

@@ -11,6 +11,7 @@ from typing import Any
 
 from pertcore.adapters.onnx.op import Op, Tensor, View
 from pertcore.adapters.onnx.registry import elementwise, elementwise_each
+from pertcore.adapters.onnx.rules.pooling import masks_relu
 
 
 def _dropout(op: Op, n: View, t: Tensor) -> Tensor:
@@ -24,6 +25,13 @@ def _dropout(op: Op, n: View, t: Tensor) -> Tensor:
     if training.value is None:
         return op.Where(training, drawn, t)
     return drawn
+
+
+def _relu(op: Op, n: View, t: Tensor) -> Tensor:
+    pool = n.made_by("MaxPool")
+    if pool is not None and masks_relu(pool):
+        return t
+    return t * op.above(n.y if pool is None else n.x, 0.0)
 
 
 def _leaky(op: Op, n: View, t: Tensor, slope: Any, x: Tensor) -> Tensor:
@@ -184,7 +192,7 @@ elementwise(
         "Dropout": (_dropout, None, None),
         "Neg": lambda op, n, t: -t,
         "Abs": lambda op, n, t: t * op.Sign(n.x),
-        "Relu": lambda op, n, t: t * op.above(n.x if n.made_by("MaxPool") else n.y, 0.0),
+        "Relu": _relu,
         "LeakyRelu": lambda op, n, t: _leaky(op, n, t, n.attr("alpha", 0.01), n.x),
         "PRelu": (_prelu, _prelu_slope),
         "Elu": _elu,

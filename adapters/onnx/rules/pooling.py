@@ -15,6 +15,8 @@ from pertcore.adapters.onnx.windows import explicit_pads, spatial
 
 # Entries of a sample up to which fewer operators are faster than the blocked layout.
 FEW_ENTRIES = 2048
+# The least float32 above 0.
+LEAST = float(np.nextafter(np.float32(0), np.float32(1)))
 
 
 @vjp("GlobalAveragePool")
@@ -125,41 +127,53 @@ def _routed_by_mask(n: View) -> bool:
     return plane and _tiles(n)
 
 
-def _first_largest(op: Op, n: View) -> Tensor:
-    """1 at the first largest entry of each window, without the slow Indices of MaxPool.
+def masks_relu(n: View) -> bool:
+    """Whether the mask of this pool is that of the Relu behind it, too: 0 where nothing is above 0.
 
-    Every window has a code, k - 1 for its first entry down to 0 for its last: that of the first
-    entry that equals the maximum. It is found with the model's own run, being smaller than x.
+    Relu then passes its (co)tangent on, and what masks it need not be kept.
     """
-    high, wide = n.attr("kernel_shape")
-    code = np.arange(high * wide - 1, -1, -1, dtype=n.x.dtype).reshape(high, wide)
-    repeats = (n.x.shape[2] // high, n.x.shape[3] // wide)
-    codes = op.const(np.tile(code, repeats)[None, None])
+    return n.passes_to("Relu") and _routed_by_mask(n) and not _in_blocks(n)
+
+
+def _in_blocks(n: View) -> bool:
+    """Whether the mask is found by operators that have a blocked layout."""
     channels = n.x.shape[1]
     blocked = isinstance(channels, int) and channels % BLOCK == 0 and n.x.dtype == np.float32
     large = blocked and math.prod(n.x.shape[1:]) > FEW_ENTRIES  # type: ignore[operator]
-    if large and (high, wide) == (2, 2):
-        best = _code_of_four(n.of_model(), channels)  # type: ignore[arg-type]
-    else:
-        best = _code_by_maximum(n.of_model(), code, repeats)
-    return op.indicator(op.Equal(_repeated(op, best, (high, wide)), codes), n.x)
+    return large and list(n.attr("kernel_shape")) == [2, 2]
 
 
-def _code_by_maximum(n: View, code: Any, repeats: Any) -> Tensor:
-    """The largest code among the entries that equal the maximum."""
+def _first_largest(op: Op, n: View) -> Tensor:
+    """1 at the first largest entry of each window, without the slow Indices of MaxPool.
+
+    Every window has a code, k for its first entry down to 1 for its last, or one less in blocks:
+    that of the first entry that equals the maximum. It is found with the model's own run, being
+    smaller than x.
+    """
+    kernel, blocks = n.attr("kernel_shape"), _in_blocks(n)
+    code = np.arange(math.prod(kernel) - blocks, -blocks, -1, dtype=n.x.dtype).reshape(kernel)
+    repeats = (n.x.shape[2] // kernel[0], n.x.shape[3] // kernel[1])
+    codes = np.tile(code, repeats)[None, None]
+    best = _code_of_four(n.of_model()) if blocks else _code_by_maximum(n.of_model(), codes)
+    return op.indicator(op.Equal(_repeated(op, best, kernel), op.const(codes)), n.x)
+
+
+def _code_by_maximum(n: View, codes: Any) -> Tensor:
+    """The largest code among the entries that equal the maximum; 0, which is no entry's, where it
+    is to mask for a Relu and is not above 0: no entry equals the least number that is."""
     op, kernel = n.op, n.attr("kernel_shape")
-    ties = op.indicator(op.Equal(n.x, _repeated(op, n.y, kernel)), n.x)
-    codes = op.const(np.tile(code, repeats)[None, None])
-    return op.MaxPool(ties * codes, kernel_shape=list(kernel), strides=list(kernel))
+    largest = op.Clip(n.y, LEAST) if masks_relu(n) else n.y
+    ties = op.indicator(op.Equal(n.x, _repeated(op, largest, kernel)), n.x)
+    return op.MaxPool(ties * op.const(codes), kernel_shape=list(kernel), strides=list(kernel))
 
 
-def _code_of_four(n: View, channels: int) -> Tensor:
+def _code_of_four(n: View) -> Tensor:
     """The code of a 2 x 2 window, in operators that ONNX Runtime runs in its blocked layout.
 
     3 where the corner is the maximum, else 2 where the top row has it, else 1 where the left
     column has it, else 0: corner, row and column are maxima of smaller windows.
     """
-    op = n.op
+    op, channels = n.op, n.x.shape[1]
     lowered = op.Conv(n.y, np.full((channels, 1, 1, 1), -1, np.float32), group=channels)
 
     def reaches(kernel: list[int]) -> Tensor:
