@@ -162,7 +162,7 @@ def _code_by_maximum(n: View, codes: Any) -> Tensor:
     """The largest code among the entries that equal the maximum; 0, which is no entry's, where it
     is to mask for a Relu and is not above 0: no entry equals the least number that is."""
     op, kernel = n.op, n.attr("kernel_shape")
-    largest = op.Clip(n.y, LEAST) if masks_relu(n) else n.y
+    largest = op.Max(n.y, LEAST) if masks_relu(n) else n.y
     ties = op.indicator(op.Equal(n.x, _repeated(op, largest, kernel)), n.x)
     return op.MaxPool(ties * op.const(codes), kernel_shape=list(kernel), strides=list(kernel))
 
