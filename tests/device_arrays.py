@@ -193,10 +193,8 @@ class RawModule(fake_cupy.RawModule):
     """The kernels of a CUDA source, run by the shim on the memory of arrays."""
 
     def get_function(self, name: str) -> Any:
-        library = shim.compiled(self.code, [name], self.dtype, self.folder)
-
         def start(grid: tuple[int, ...], block: tuple[int, ...], args: tuple[Any, ...]) -> None:
-            shim.begin(library, name, grid, block[0], tuple(map(_operand, args)))
+            shim.begin(self.library, name, grid, block[0], tuple(map(_operand, args)))
 
         return start
 

@@ -33,6 +33,7 @@ constant of the prelude that a family does not use."""
 
 THREADS = 256
 WARP = 32
+KERNEL = r"__global__ void (\w+)\("
 MOST_SLICES = 4096
 PER_THREAD = 8
 """Entries a thread has at least, where a row is cut in slices."""
@@ -186,7 +187,7 @@ def source(family: str) -> str:
 
 def kernels_of(family: str) -> list[str]:
     """The names of the kernels that source defines."""
-    return re.findall(r"__global__ void (\w+)\(", source(family))
+    return re.findall(KERNEL, source(family))
 
 
 def prepared(name: str, args: tuple[Any, ...], arrays: Any, start: Start) -> Started | None:

@@ -204,3 +204,21 @@ def test_a_curve_is_judged_from_its_points_and_compared_by_time(tmp_path, monkey
     theirs = ours | {"library": "Foolbox", "options": {"grid": grid["grid"]}}
     text = page(ours, theirs | {"processor seconds": 30.0})
     assert "| m | linf | 0.4 | 3 | Foolbox | pgd | 66.7% | 2 | 30 | 15.0 |" in text
+
+
+def test_a_ratio_counts_where_our_norm_is_no_larger():
+    def turns(library, seconds, norm, **options):
+        return {
+            "section": "speed", "model": "m", "norm": "2", "eps": None, "library": library,
+            "attack": "deepfool", "options": {"steps": 50, **options}, "success": 1.0, "passes": 9,
+            "processor seconds": seconds, "median norm": norm,
+        }  # fmt: skip
+
+    ours = turns(report.ONNX, 2.0, 1.02, refine=0)
+    rows = [ours, turns("Foolbox", 20.0, 1.0), turns("ART", 30.0, 1.01)]
+    told = report._speed(rows, "deepfool")
+    assert "| (10.0) |" in told.split("Foolbox")[-1].split("\n")[0]
+    assert "| 15.0 |" in told.split("ART")[-1].split("\n")[0]
+    profile = ours | {"section": "profile", "model seconds": 0.5, "kernel seconds": 0.25}
+    told = report._profile({"speed": rows, "profile": [profile], "curve": []})
+    assert "| deepfool, refine=0 | pertcore (ONNX) | 2 | 25% | 12% | 62% | 10.0 | 40.0 |" in told

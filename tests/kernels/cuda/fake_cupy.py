@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from pertcore.kernels.cuda import launch
 from tests.kernels.cuda.shim import begin, compiled
 
 WORDS = {"-DREAL=float": np.float32, "-DREAL=double": np.float64}
@@ -40,17 +42,17 @@ def on(number: int, values: Any) -> Any:
 
 class RawModule:
     def __init__(self, *, code: str, options: tuple[str, ...], folder: Path) -> None:
-        self.code, self.folder = code, folder
-        (self.dtype,) = [WORDS[option] for option in options if option in WORDS]
+        (dtype,) = [WORDS[option] for option in options if option in WORDS]
+        # All its kernels at once, so that other tests find the library of the source there.
+        kernels = re.findall(launch.KERNEL, code)
+        self.library = compiled(code, kernels, dtype, folder)
 
     def get_function(self, name: str) -> Any:
-        library = compiled(self.code, [name], self.dtype, self.folder)
-
         def start(grid: tuple[int, ...], block: tuple[int, ...], args: tuple[Any, ...]) -> None:
             # CuPy takes arrays and numbers of NumPy's types; a Python number would be guessed at.
             assert all(isinstance(a, Array | np.generic) for a in args), args
             assert all(type(g) is int and 0 < g <= 65535 for g in grid) and len(block) == 1
-            begin(library, name, grid, block[0], args)
+            begin(self.library, name, grid, block[0], args)
 
         return start
 
