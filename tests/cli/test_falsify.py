@@ -1,6 +1,7 @@
 """`pertcore falsify` as users have it: what is printed, exit codes, and no search that outlives
 its time."""
 
+import json
 import os
 import signal
 import subprocess
@@ -130,7 +131,7 @@ def test_a_model_that_never_ends_is_ended(tmp_path, capfd):
     began = time.perf_counter()
     assert main(["falsify", str(net), str(file), "--timeout", "2"]) == 0
     assert capfd.readouterr().out == "timeout\n"
-    assert 1.9 < time.perf_counter() - began < 4
+    assert 1.9 < time.perf_counter() - began < 10
 
 
 def children(process):
@@ -181,18 +182,29 @@ def test_a_crash_is_named(pair, monkeypatch, capfd):
     assert "ended by signal 11 (SIGSEGV)" in capfd.readouterr().err
 
 
-def seconds(command):
-    before = os.times()
-    subprocess.run(command, capture_output=True, check=True)
-    after = os.times()
-    return sum(after[2:4]) - sum(before[2:4])
+# What a search may load: each other library would cost more than the search of a small network.
+LIGHT = {
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "pertcore",
+    "google",
+    "ml_dtypes",
+    "typing_extensions",
+    "cython_runtime",
+}
+SEARCH = """
+import json, sys, time
+from pertcore.cli.falsify_worker import answer
+found = answer(dict(model=sys.argv[1], spec=sys.argv[2], timeout=60), time.perf_counter())
+loaded = {name.partition(".")[0] for name in sys.modules} - sys.stdlib_module_names
+print(json.dumps([found["verdict"], sorted(n for n in loaded if not n.startswith("_"))]))
+"""
 
 
-def test_a_small_network_costs_little_more_than_the_start_of_two_processes(pair):
-    """In seconds of the processor and of a bare start of ONNX Runtime on the same machine: those of
-    the wall belong to the benchmark, as a busy machine adds to them."""
-    bare, whole = [], []
-    while min(whole, default=9) > 3 * min(bare, default=0) and len(whole) < 10:
-        bare.append(seconds([sys.executable, "-c", "import numpy, onnx, onnxruntime"]))
-        whole.append(seconds([*COMMAND, *pair]))
-    assert min(whole) <= 3 * min(bare), (whole, bare)
+def test_a_small_network_costs_little_more_than_the_start_of_onnx_runtime(pair):
+    """The seconds belong to the benchmark, as a busy machine adds to them; here, what they are
+    made of: nothing is compiled and no library is loaded that the search can do without."""
+    done = subprocess.run([sys.executable, "-c", SEARCH, *pair], capture_output=True, check=True)
+    verdict, loaded = json.loads(done.stdout)
+    assert verdict == "sat" and set(loaded) <= LIGHT
