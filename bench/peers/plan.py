@@ -88,19 +88,22 @@ def _peers_at(cell: Cell, steps: int) -> list[Contestant]:
 
 
 def minimum(m: Measurements) -> None:
-    for cell in m.among([Cell(model, norm) for model in MODELS for norm in (2, math.inf)]):
+    for cell in m.among([Cell(model, norm) for model in MODELS for norm in (2, math.inf, 1, 0)]):
         for library, attack, options in _smallest(cell.norm):
             m.measure("minimum", cell, library, attack, samples=SAMPLES[cell.model], **options)
 
 
 def _smallest(norm: float) -> list[Contestant]:
-    """FMN and DDN of 100 steps, DeepFool of 50; FMN also with a first step of 10."""
+    """FMN, DDN and sigma-zero of 100 steps, DeepFool of 50; FMN also with a first step of 10."""
     hundred, fifty = {"steps": 100}, {"steps": 50}
-    found: list[Contestant] = [(ONNX, "fmn", hundred), (ONNX, "ddn", hundred)]
-    found += [(ONNX, "deepfool", fifty), (ONNX, "minnorm", fifty)]
+    found: list[Contestant] = [(ONNX, "fmn", hundred)]
     for peer in ("Foolbox", "adv-lib"):
         found += [(peer, "fmn", hundred), (peer, "fmn", hundred | {"max_stepsize": 10.0})]
-        found += [(peer, "deepfool", fifty)]
+    if norm == 0:
+        return [*found, ("adv-lib", "sigma_zero", {"num_steps": 100})]
+    found += [(ONNX, "ddn", hundred), (ONNX, "deepfool", fifty), (ONNX, "minnorm", fifty)]
+    if norm > 1:
+        found += [(peer, "deepfool", fifty) for peer in ("Foolbox", "adv-lib")]
     if norm == 2:
         found += [("Foolbox", "ddn", hundred), ("adv-lib", "ddn", hundred)]
         found += [("ART", "deepfool", fifty), ("torchattacks", "deepfool", fifty)]

@@ -25,7 +25,7 @@ PATIENCE = 3
 
 @dataclass(frozen=True)
 class Task:
-    """One attack: `norm` is 1, 2 or inf; `eps` None for a smallest perturbation."""
+    """One attack: `norm` is 0, 1, 2 or inf; `eps` None for a smallest perturbation."""
 
     model: Counted
     norm: float

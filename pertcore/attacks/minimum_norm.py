@@ -11,7 +11,7 @@ from pertcore.oracle import Array, Linearization
 from pertcore.result import Status
 from pertcore.solvers.crossing import BIAS, TIE, Wall, cross, margin_wall, nearest_wall
 from pertcore.solvers.problem import Problem
-from pertcore.solvers.shrinking import hunt, into_ball, onto_sphere, to_corners
+from pertcore.solvers.shrinking import hunt, hunt_few, into_ball, onto_sphere
 from pertcore.solvers.tightening import tighten
 
 # Rony et al. 2019: the radius changes by the same share at every step.
@@ -56,12 +56,15 @@ def fmn(
 
     Any p >= 1; each step is the steepest that the box allows, of l_2 or for p = inf of l_inf, and
     is projected on ball and box together. The first is as long as the linear model's way to the
-    boundary. p = 0 is the number of changed features: each step has the best corner of the box
-    within that number, for an average of the gradients.
+    boundary; below p = 2 they follow the radius. p = 0 is the number of changed features: after
+    an l_1 ball for three of five steps, each step has the best corner of the box within that
+    number, for an average of the gradients.
     """
     _check_classifier(problem)
-    move = into_ball if problem.norm else to_corners(problem)
-    points, status = hunt(problem, move, loss="margin", steps=steps, first=first)
+    if problem.norm:
+        points, status = hunt(problem, into_ball, loss="margin", steps=steps, first=first)
+    else:
+        points, status = hunt_few(problem, steps=steps, first=first)
     return _inside(problem, points), status
 
 

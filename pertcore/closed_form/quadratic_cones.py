@@ -14,13 +14,15 @@ from pertcore.oracle import Array
 
 # The share of a bound from which a value counts as close to it.
 ENOUGH = 0.95
-# Multiplications that may be spent on a bound: a few seconds at most.
-WORK = 1 << 33
+# Multiplications that may be spent on a bound: some seconds at most.
+WORK = 1 << 34
 # With more outputs a cone costs more than the relaxation, and there are too many of them.
 OUTPUTS = 64
-# Of a cone's relaxation: its rank, its steps in a round and rounds at most, the change of a step
-# that ends it, and how near the bound may be to what it reaches.
-RANK, STEPS, ROUNDS, SETTLED, NEAR = 4, 150, 6, 1e-4, 1.01
+# Of a cone's relaxation: its rank at first, its steps in a round and rounds at most, the change of
+# a step that ends it, and how near the bound may be to what it reaches.
+RANK, STEPS, ROUNDS, SETTLED, NEAR = 4, 120, 4, 1e-4, 1.01
+# What one more rank begins with, and the size that a rank has to have to be kept for that.
+AWAY, LEAST = 0.2, 0.02
 # Normals of a cone, as many as `proved_top` allows for.
 MOST = 7
 
@@ -59,8 +61,8 @@ def cone_bound(
     columns (d, K) = J^T, finite; value > 0, reached by some signs; image W = J V of `mixing`.
     """
     rank = min(RANK, *image.shape)
-    left = work // (columns.size * (2 * STEPS * rank + columns.shape[1]))
-    if not 1 < columns.shape[1] <= OUTPUTS or left < 2 or enough * upper <= value:
+    least = 2 * _cost(columns.shape, rank)
+    if not 1 < columns.shape[1] <= OUTPUTS or work < least or enough * upper <= value:
         return upper, 1
     turned, sizes, _ = np.linalg.svd(image.astype(np.float64), full_matrices=False)
     start = (turned * sizes / np.linalg.norm(sizes))[:, :rank]
@@ -69,14 +71,19 @@ def cone_bound(
     wide = columns[np.any(columns != 0, axis=1)].astype(np.float64)
     planes = np.ascontiguousarray(wide.T / root, dtype=np.float32)
     problem = (wide, planes, root, value / enough)
-    while left >= 2 and enough * -cones[0][0] > value:
+    while work >= least and enough * -cones[0][0] > value:
         parent = heapq.heappop(cones)[2]
         for normals, prices in _halves(parent):
-            part, rounds = _bounded(problem, parent, normals, prices)
+            part, spent = _bounded(problem, parent, normals, prices)
             heapq.heappush(cones, (-part.upper, count, part))
             count += 1
-            left -= rounds
+            work -= spent
     return -cones[0][0], len(cones)
+
+
+def _cost(shape: tuple[int, ...], rank: int) -> int:
+    """Multiplications of one round and its bound for columns of this shape."""
+    return math.prod(shape) * (2 * STEPS * rank + shape[1])
 
 
 def _halves(cone: Cone) -> list[tuple[Array, Array]]:
@@ -107,32 +114,45 @@ def _halves(cone: Cone) -> list[tuple[Array, Array]]:
 
 
 def _bounded(problem: Problem, parent: Cone, normals: Array, prices: Array) -> tuple[Cone, int]:
-    """The cone of these normals inside `parent`, by the relaxation there, and the rounds it took.
+    """The cone of these normals inside `parent`, by the relaxation there, and the multiplications.
 
-    Another round follows while the bound is neither low enough nor near what the image reaches.
+    Another round follows while the bound is neither low enough nor near what the image reaches:
+    that image is the best of its rank but not of all, and gets another (Boumal 2015).
     """
     columns, planes, root, goal = problem
     rates = np.linalg.norm(np.linalg.pinv(normals), axis=0).astype(np.float32)
     narrow, upper = normals.astype(np.float32), parent.upper
     first, costs = parent.image.astype(np.float32), prices.astype(np.float32)
-    rounds = 0
-    while rounds < ROUNDS:
-        rounds += 1
+    spent = 0
+    for _ in range(ROUNDS):
+        spent += _cost(columns.shape, first.shape[1])
         image, found = np.empty_like(first), np.empty_like(costs)
         kernel("cone_ascent")(planes, narrow, rates, first, costs, STEPS, SETTLED, image, found)
         y = np.linalg.norm(columns @ image.astype(np.float64), axis=1)
-        upper = min(upper, _upper(columns, y, normals, found.astype(np.float64) * root))
+        bound, top = _upper(columns, y, normals, found.astype(np.float64) * root)
+        upper = min(upper, bound)
         if upper <= max(goal, NEAR * float(y.sum()) ** 2):
             break
-        first, costs = image, found
-    return Cone(upper, normals, image.astype(np.float64), found.astype(np.float64)), rounds
+        first, costs = _wider(image, top), found
+    return Cone(upper, normals, image.astype(np.float64), found.astype(np.float64)), spent
 
 
-def _upper(columns: Array, y: Array, normals: Array, prices: Array) -> float:
-    """sum y lambda_max(J diag(y)^-1 J^T + P^T C P) from above, C = prices made symmetric."""
+def _wider(image: Array, top: Array) -> Array:
+    """The image with a rank more that begins along `top` (K,), turned so that small ranks go."""
+    turned, sizes, _ = np.linalg.svd(image.astype(np.float64), full_matrices=False)
+    kept = max(min(RANK, len(sizes)), int(np.count_nonzero(sizes > LEAST)))
+    found = np.column_stack([turned[:, :kept] * sizes[:kept], AWAY * top])
+    return np.ascontiguousarray(found / np.linalg.norm(found), dtype=np.float32)
+
+
+def _upper(columns: Array, y: Array, normals: Array, prices: Array) -> tuple[float, Array]:
+    """sum y lambda_max(M) from above, M = J diag(y)^-1 J^T + P^T C P and C = prices made
+    symmetric; and the eigenvector (K,), along which the Lagrange function rises the most."""
     weights, lengths = raised(y), np.linalg.norm(normals, axis=1)
     costs = (prices + prices.T) * (0.5 * y.max())
     square = weighted_square(columns, weights)
     size = float(np.trace(square)) + float(lengths @ costs @ lengths)
-    top = proved_top(square + normals.T @ (costs @ normals), len(columns), size)
-    return max(top, 0.0) * float(weights.sum()) * grown(len(weights))
+    square += normals.T @ (costs @ normals)
+    top = proved_top(square, len(columns), size)
+    upper = max(top, 0.0) * float(weights.sum()) * grown(len(weights))
+    return upper, np.linalg.eigh(square)[1][:, -1]

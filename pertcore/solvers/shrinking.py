@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,13 +23,18 @@ from pertcore.solvers.problem import Front, Problem, leave_flat
 # the last step is this share of the first.
 FIRST_RATE, LAST_RATE, LAST_STEP = 0.05, 0.001, 0.01
 
-# The share that the earlier gradients keep in their average (p = 0).
-MEMORY = 0.75
+# A whole step over the radius of an l_1 ball; such steps follow the radius, those of larger p keep
+# the length of the first: where a gradient misleads, the first l_1 ball is far too small.
+CORNERED = 0.25
+
+# For p = 0 the share that the earlier gradients keep in their average, and that of the steps in
+# which an l_1 ball finds where to begin.
+MEMORY, BEFORE = 0.75, 0.6
 
 
 @dataclass
 class Hunt:
-    """n samples: radius of the ball, nearest fooled point and its distance, first step length."""
+    """n samples: radius of the ball, nearest fooled point and its distance, length of a step."""
 
     radius: Array
     best: Array
@@ -37,11 +42,9 @@ class Hunt:
     step: Array
 
     @classmethod
-    def begin(cls, problem: Problem) -> Hunt:
-        eps = problem.eps
-        return cls(
-            np.zeros_like(eps), problem.x.copy(), np.full_like(eps, np.inf), np.zeros_like(eps)
-        )
+    def begin(cls, problem: Problem, points: Array) -> Hunt:
+        radius = row_norms(points.astype(np.float64) - problem.x.astype(np.float64), problem.norm)
+        return cls(radius, points.copy(), np.full_like(radius, np.inf), np.zeros_like(radius))
 
     def follow(self, rows: Array, fooled: Array, ahead: Array, rate: float) -> None:
         """New radii of the samples `rows`: `ahead` (m,) until a point is found, then by `rate`."""
@@ -70,6 +73,7 @@ Move = Callable[[Problem, Array, Array, Array, Array], Array]
 def hunt(
     problem: Problem, move: Move, *, loss: str | Callable[..., Any], steps: int,
     first: Linearization | None, rates: tuple[float, float] = (FIRST_RATE, LAST_RATE),
+    begin: Array | None = None,
 ) -> tuple[Array, Array]:  # fmt: skip
     """The nearest fooled points (n, d) that `steps` steps met, and status (n,).
 
@@ -77,9 +81,10 @@ def hunt(
     norm_p(delta) + margin / norm_q(grad margin), for other losses than the margin at the first
     step only; after that the radius grows by a share where
     the point is not fooled and shrinks where it is. Shares and step lengths fall by a cosine.
-    p = 0: see `Hunt.count`.
+    It starts at `begin` (n, d), or x. p = 0: see `Hunt.count`.
     """
-    front, state = Front.start(problem), Hunt.begin(problem)
+    front = Front.start(problem, begin)
+    state = Hunt.begin(problem, front.points)
     for t in range(steps):
         lin = front.problem.linearize(front.points) if first is None else first
         first = None
@@ -99,6 +104,22 @@ def hunt(
     found = np.isfinite(state.length)
     points[found], status[found] = state.best[found], int(Status.OK)
     return points, status
+
+
+def hunt_few(problem: Problem, *, steps: int, first: Linearization | None) -> tuple[Array, Array]:
+    """As `hunt` for p = 0: an l_1 ball finds a point with few changed features, from which the
+    corners of the box with fewer of them follow."""
+    before = max(1, int(BEFORE * steps))
+    ball = replace(problem.ball, norm=1.0)
+    points, status = hunt(
+        replace(problem, ball=ball, report=lambda t, _, n: problem.report(t, steps, n)),
+        into_ball, loss="margin", steps=before, first=first,
+    )  # fmt: skip
+    begin = np.where((status == int(Status.OK))[:, None], points, problem.x)
+    return hunt(
+        replace(problem, report=lambda t, _, n: problem.report(before + t, steps, n)),
+        to_corners(problem), loss="margin", steps=steps - before, first=None, begin=begin,
+    )  # fmt: skip
 
 
 def _falling(ends: tuple[float, float], t: int, steps: int) -> float:
@@ -126,10 +147,8 @@ def _look(
     if at_x or loss == "margin":  # otherwise it costs a backward run
         ahead = lengths + _distance(problem, lin, rows.margin, gradient, loss)
     state.follow(front.rows[keep], fooled[keep], ahead[keep], rate)
-    if at_x:
-        # As far as the ball reaches in the norm of the step, which is l_2 for finite p.
-        spread = 0.0 if math.isinf(problem.norm) else max(0.0, 0.5 - 1 / problem.norm)
-        state.step[front.rows] = state.radius[front.rows] * problem.x.shape[1] ** spread
+    if at_x or problem.norm < 2:
+        state.step[front.rows] = state.radius[front.rows] * _reach(problem)
     front.compact(keep)
     return contiguous(gradient[keep])
 
@@ -161,6 +180,15 @@ def _distance(
     slope = row_norms(gradient, dual_order(problem.norm))
     with np.errstate(invalid="ignore"):
         return np.maximum(margin, 0) / np.maximum(slope, np.finfo(np.float64).tiny)
+
+
+def _reach(problem: Problem) -> float:
+    """A whole step over the radius: how far the ball reaches in the norm of the step, l_2 for
+    finite p. Below p = 2 that is its corners, which a step in all entries overshoots."""
+    p = problem.norm
+    if math.isinf(p):
+        return 1.0
+    return problem.x.shape[1] ** (0.5 - 1 / p) if p > 2 else CORNERED ** (2 / p - 1)
 
 
 def into_ball(

@@ -111,11 +111,21 @@ def test_a_direction_of_a_cone_stays_below_its_bound():
         normals, image = rng.normal(size=(3, 4)), rng.normal(size=(4, 4))
         prices = rng.exponential(size=(3, 3)) * (1 - np.eye(3))
         y = np.linalg.norm(columns @ image, axis=1)
-        upper = quadratic_cones._upper(columns, y, normals, prices)
+        upper, _ = quadratic_cones._upper(columns, y, normals, prices)
         w = rng.normal(size=(20_000, 4))
         w = w[np.all(w @ normals.T >= 0, axis=1)]
         reached = np.abs(w @ columns.T).sum(axis=1) / np.linalg.norm(w, axis=1)
         assert len(w) and upper >= reached.max() ** 2
+
+
+def test_an_image_that_is_best_of_its_rank_alone_gets_another():
+    """Heavy columns whose cones need a rank of five: with four, no bound falls below the first."""
+    rng = np.random.default_rng(5)
+    columns = rng.normal(size=(150, 10)) * rng.exponential(size=(150, 1))
+    columns = (columns - columns.mean(axis=1, keepdims=True)).astype(np.float32)
+    value, image, upper = prepared(columns)
+    bound, _ = cone_bound(columns, value, image, upper, enough=0.98, work=1 << 30)
+    assert value < 0.91 * upper and value > 0.93 * bound
 
 
 def test_work_and_what_is_enough_decide_and_results_repeat():

@@ -113,3 +113,17 @@ def test_fmn_spends_no_step_on_entries_that_the_box_holds(norm, ratio):
     result = pc.attack(model, x, np.zeros(3, int), attack="fmn", norm=norm, bounds=(0, 1))
     assert result.success.all()
     assert np.all(result.norms < ratio * np.linalg.norm(eta, norm, axis=1))
+
+
+def test_fmn_goes_far_where_the_slope_at_x_promises_a_near_boundary():
+    """The margin falls as max(1 - 10 s, 0.9 - 0.1 s): at x its boundary seems 90 times as near."""
+    w = np.array([1.0, 0.5, 0.3, 0.2])
+    hidden = np.stack([-9.9 * w, -0.1 * w, 0.1 * w])
+    model = pc.from_network(
+        [hidden, np.array([[1.0, 1.0, -1.0], [0.0, 0.0, 0.0]])],
+        [np.array([0.1, 0.9, -0.9]), np.full(2, 3.0)], activation="relu", dtype=np.float64,
+    )  # fmt: skip
+    x = np.zeros((2, 4))
+    result = pc.attack(model, x, np.zeros(2, int), attack="fmn", norm=1, bounds=(0, 20))
+    assert result.success.all()
+    assert np.all((result.norms > 9) & (result.norms < 9.1))

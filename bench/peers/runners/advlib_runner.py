@@ -1,4 +1,4 @@
-"""adv-lib 0.2.8: PGD, APGD, FMN, DDN, DeepFool and its l1 projection."""
+"""adv-lib 0.2.8: PGD, APGD, FMN, sigma-zero, DDN, DeepFool and its l1 projection."""
 
 from __future__ import annotations
 
@@ -37,6 +37,10 @@ def fmn(task: Task, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return attacks.fmn(task.model, x, y, task.norm, **options)
 
 
+def sigma_zero(task: Task, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return attacks.sigma_zero(task.model, x, y, **task.options)
+
+
 def ddn(task: Task, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """Without rounding to 256 levels, which the others do not do either."""
     return attacks.ddn(task.model, x, y, levels=None, **task.options)
@@ -50,7 +54,10 @@ def sorted_projection(rows: Rows, radius: float) -> Rows:
     return l1_ball_euclidean_projection(torch.from_numpy(rows), radius).numpy()
 
 
-ATTACKS = {"pgd": pgd, "apgd": apgd, "fmn": fmn, "ddn": ddn, "deepfool": deepfool}
+ATTACKS = {
+    "pgd": pgd, "apgd": apgd, "fmn": fmn, "sigma_zero": sigma_zero, "ddn": ddn,
+    "deepfool": deepfool,
+}  # fmt: skip
 
 if __name__ == "__main__":
     serve(torch_attempt(ATTACKS), {"l1": sorted_projection})

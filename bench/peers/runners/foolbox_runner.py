@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import eagerpy
 import foolbox
 import torch
 from foolbox.attacks import fast_minimum_norm
 
 from bench.peers.serving import Rows, Task, serve, torch_attempt
+
+FMN = {
+    0: foolbox.attacks.L0FMNAttack, 1: foolbox.attacks.L1FMNAttack,
+    2: foolbox.attacks.L2FMNAttack, math.inf: foolbox.attacks.LInfFMNAttack,
+}  # fmt: skip
 
 
 def _run(task: Task, attack: foolbox.Attack, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -33,8 +40,7 @@ def curve(task: Task, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 
 def fmn(task: Task, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    kind = foolbox.attacks.LInfFMNAttack if task.linf else foolbox.attacks.L2FMNAttack
-    return _run(task, kind(**task.options), x, y)
+    return _run(task, FMN[task.norm](**task.options), x, y)
 
 
 def ddn(task: Task, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
