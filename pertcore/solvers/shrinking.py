@@ -29,7 +29,7 @@ CORNERED = 0.25
 
 # For p = 0 the share that the earlier gradients keep in their average, and that of the steps in
 # which an l_1 ball finds where to begin.
-MEMORY, BEFORE = 0.75, 0.6
+MEMORY, BEFORE = 0.95, 0.6
 
 
 @dataclass
@@ -109,16 +109,16 @@ def hunt(
 def hunt_few(problem: Problem, *, steps: int, first: Linearization | None) -> tuple[Array, Array]:
     """As `hunt` for p = 0: an l_1 ball finds a point with few changed features, from which the
     corners of the box with fewer of them follow."""
-    before = max(1, int(BEFORE * steps))
+    before, (into, corners) = max(1, int(BEFORE * steps)), averaged(problem)
     ball = replace(problem.ball, norm=1.0)
     points, status = hunt(
         replace(problem, ball=ball, report=lambda t, _, n: problem.report(t, steps, n)),
-        into_ball, loss="margin", steps=before, first=first,
+        into, loss="margin", steps=before, first=first,
     )  # fmt: skip
     begin = np.where((status == int(Status.OK))[:, None], points, problem.x)
     return hunt(
         replace(problem, report=lambda t, _, n: problem.report(before + t, steps, n)),
-        to_corners(problem), loss="margin", steps=steps - before, first=None, begin=begin,
+        corners, loss="margin", steps=steps - before, first=None, begin=begin,
     )  # fmt: skip
 
 
@@ -220,20 +220,27 @@ def onto_sphere(
     return np.clip(problem.x + delta, box.lo, box.hi).astype(delta.dtype, copy=False)
 
 
-def to_corners(whole: Problem) -> Move:
-    """The best corner of the box with `radius` changed features, for an average of the gradients.
+def averaged(whole: Problem) -> tuple[Move, Move]:
+    """`into_ball`, and the best corner of the box with `radius` changed features for the average
+    of the gradients of both.
 
     One gradient alone jumps to and fro between corners; the average over the steps settles.
     """
     average = np.zeros((int(whole.index.max(initial=-1)) + 1, whole.x.shape[1]), whole.x.dtype)
 
-    def move(
+    def mixed(problem: Problem, gradient: Array) -> Array:
+        unit = -closed.dual_norm_step(gradient, np.ones(len(problem)), 2.0)
+        average[problem.index] += (1 - MEMORY) * (unit - average[problem.index])
+        return average[problem.index]
+
+    def ball(problem: Problem, points: Array, gradient: Array, step: Array, radius: Array) -> Array:
+        mixed(problem, gradient)
+        return into_ball(problem, points, gradient, step, radius)
+
+    def corners(
         problem: Problem, _points: Array, gradient: Array, _step: Array, radius: Array
     ) -> Array:
-        unit = -closed.dual_norm_step(gradient, np.ones(len(problem)), 2.0)
-        mixed = MEMORY * average[problem.index] + (1 - MEMORY) * unit
-        average[problem.index] = mixed
         box = problem.box
-        return sparse.few_corners(mixed, problem.x, radius, box.lo, box.hi)
+        return sparse.few_corners(mixed(problem, gradient), problem.x, radius, box.lo, box.hi)
 
-    return move
+    return ball, corners
