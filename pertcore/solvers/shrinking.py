@@ -23,13 +23,17 @@ from pertcore.solvers.problem import Front, Problem, leave_flat
 # the last step is this share of the first.
 FIRST_RATE, LAST_RATE, LAST_STEP = 0.05, 0.001, 0.01
 
+# Where the linear model has the boundary nearer, a ball shrinks up to so many times as fast, but
+# never below this share of it at once.
+HASTE, KEPT = 20, 0.3
+
 # A whole step over the radius of an l_1 ball; such steps follow the radius, those of larger p keep
 # the length of the first: where a gradient misleads, the first l_1 ball is far too small.
-CORNERED = 0.25
+CORNERED = 0.7
 
 # For p = 0 the share that the earlier gradients keep in their average, and that of the steps in
 # which an l_1 ball finds where to begin.
-MEMORY, BEFORE = 0.95, 0.6
+MEMORY, BEFORE = 0.95, 0.5
 
 
 @dataclass
@@ -47,11 +51,16 @@ class Hunt:
         return cls(radius, points.copy(), np.full_like(radius, np.inf), np.zeros_like(radius))
 
     def follow(self, rows: Array, fooled: Array, ahead: Array, rate: float) -> None:
-        """New radii of the samples `rows`: `ahead` (m,) until a point is found, then by `rate`."""
+        """New radii of the samples `rows`; `ahead` (m,) is where the linear model has the boundary.
+
+        They grow to there until a point is found, then by `rate`; where fooled they shrink by
+        `rate`, or further if the boundary is.
+        """
         found = np.isfinite(self.length[rows])
         held = self.radius[rows]
         grown = np.where(found, held * (1 + rate), ahead * (1 + rate))
-        shrunk = np.minimum(held * (1 - rate), self.length[rows])
+        near = np.maximum(ahead, held * max(1 - HASTE * rate, KEPT))
+        shrunk = np.minimum(np.minimum(held * (1 - rate), self.length[rows]), near)
         self.radius[rows] = np.where(fooled, shrunk, grown)
 
     def count(self, rows: Array, fooled: Array, needed: Array, rate: float) -> None:
@@ -173,18 +182,19 @@ def _needed(front: Front, margin: Array, gradient: Array) -> Array:
 def _distance(
     problem: Problem, lin: Linearization, margin: Array, gradient: Array, loss: Any
 ) -> Array:
-    """margin / norm_q(grad margin) (n,): how far the boundary of the linear model is."""
+    """margin / norm_q(grad margin) (n,): how far the boundary of the linear model is, below 0
+    for points beyond it."""
     if loss != "margin":
         cotangent = problem.losses("margin", lin.value).cotangent
         gradient = problem.gradient(lin, cotangent)
     slope = row_norms(gradient, dual_order(problem.norm))
     with np.errstate(invalid="ignore"):
-        return np.maximum(margin, 0) / np.maximum(slope, np.finfo(np.float64).tiny)
+        return margin / np.maximum(slope, np.finfo(np.float64).tiny)
 
 
 def _reach(problem: Problem) -> float:
-    """A whole step over the radius: how far the ball reaches in the norm of the step, l_2 for
-    finite p. Below p = 2 that is its corners, which a step in all entries overshoots."""
+    """A whole step over the radius: how far the ball reaches in the norm of the step. Below p = 2
+    that is its corners, which a step in many entries overshoots."""
     p = problem.norm
     if math.isinf(p):
         return 1.0
@@ -196,11 +206,12 @@ def into_ball(
 ) -> Array:
     """The steepest l_2 step inside the box, for p = inf l_inf step, projected on ball and box.
 
+    Below p = 2 the step is of a norm between p and 2, which moves fewer entries further.
     Pintor et al. 2021 step along -g / norm_2(g) for every p and as if there were no box: entries
     that cannot move use up the step, and for p = inf only the few largest of g move.
     """
     box, p = problem.box, problem.norm
-    order = p if math.isinf(p) else 2.0
+    order = p if math.isinf(p) else min(1 + p / 2, 2.0)
     ahead = closed.lmo_ball_box(gradient, points, step, order, box.lo, box.hi)
     return project_ball_box(problem.x, points + ahead, radius, p, box.lo, box.hi)
 
