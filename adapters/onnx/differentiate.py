@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from pertcore.oracle import Array
 
 Mode = Literal["vjp", "jvp", "value_and_vjp"]
 MODES = ("vjp", "jvp", "value_and_vjp")
+LEAST_LARGE = 1 << 10
+"""Numbers in a weight from which the checker is spared its content."""
 
 
 @dataclass(frozen=True)
@@ -213,13 +216,27 @@ def _joined(
     doc = f"{mode} of an ONNX model, made by pertcore. {listed}."
     docs |= {name: docs.get(name, "input of the model") for name in primal.inputs}
     made = export(product.graph, nodes, inputs, outputs, doc=doc, docs=docs)
-    stubs = [tensor for tensor in made.graph.initializer if apart.is_apart(tensor)]
-    try:
-        # ONNX's checker looks for the file of weights that are in none yet.
-        if not stubs:
-            onnx.checker.check_model(made)
-    except onnx.checker.ValidationError as error:
-        raise ModelError(f"the derivative graph is not valid ONNX: {error}") from error
-    weights = tuple(map(apart.array_of, stubs))
+    _check(made)
+    weights = tuple(apart.array_of(t) for t in made.graph.initializer if apart.is_apart(t))
     names = tuple(name for name, _ in outputs)
     return DerivativeGraph(made, mode, tuple(inputs), names, weights)
+
+
+def _check(made: onnx.ModelProto) -> None:
+    """Raises ModelError where it is not valid ONNX. Large weights stand there as inputs of their
+    type: the checker would copy them, and look for a file of those that are in none yet."""
+    graph = made.graph
+    bare = onnx.ModelProto(ir_version=made.ir_version, opset_import=made.opset_import)
+    bare.graph.name = graph.name
+    for name in ("node", "input", "output", "value_info"):
+        getattr(bare.graph, name).extend(getattr(graph, name))
+    for tensor in graph.initializer:
+        if apart.is_apart(tensor) or math.prod(tensor.dims) > LEAST_LARGE:
+            given = helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            bare.graph.input.append(given)
+        else:
+            bare.graph.initializer.append(tensor)
+    try:
+        onnx.checker.check_model(bare)
+    except onnx.checker.ValidationError as error:
+        raise ModelError(f"the derivative graph is not valid ONNX: {error}") from error

@@ -18,6 +18,8 @@ from pertcore.oracle import Array
 
 IR_VERSION = 10
 PRODUCER = "pertcore"
+# Bytes of a weight from which it is written in place.
+LEAST_PLACED = 1 << 12
 LOSING = frozenset(("Resize", "Reshape", "Expand"))
 
 
@@ -98,15 +100,21 @@ def _given(
     return helper.make_value_info(name, type_proto(graph.types[value]), doc_string=text)
 
 
-def _weights(arrays: Mapping[str, Array]) -> list[onnx.TensorProto]:
-    """The constants; where they are many, large ones are stubs of arrays that the graph keeps."""
+def _add_weights(graph: onnx.GraphProto, arrays: Mapping[str, Array]) -> None:
+    """The constants; where they are many, large ones are stubs of arrays that the graph keeps.
+
+    Written in place: a list of tensors would be copied into the graph, and that into the model.
+    """
     many = sum(array.nbytes for array in arrays.values()) > apart.MOST_INSIDE
-    return [
-        apart.stub(name, array)
-        if many and array.nbytes >= apart.LEAST_APART
-        else numpy_helper.from_array(array, name)
-        for name, array in arrays.items()
-    ]
+    for name, array in arrays.items():
+        if many and array.nbytes >= apart.LEAST_APART:
+            graph.initializer.append(apart.stub(name, array))
+        elif array.nbytes >= LEAST_PLACED and array.dtype.kind in "fiu":
+            kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+            tensor = graph.initializer.add(name=name, data_type=kind, dims=array.shape)
+            tensor.raw_data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+        else:
+            graph.initializer.append(numpy_helper.from_array(array, name))
 
 
 def export(
@@ -142,7 +150,6 @@ def export(
         PRODUCER,
         [_given(graph, name, name, docs) for name in inputs],
         [_given(graph, name, value, docs) for name, value in outputs],
-        _weights({name: graph.constants[name] for name in used}),
         value_info=_sizes_lost(graph, kept, names),
     )
     domains = {node.domain for node in kept} - {"", STRAIGHT}
@@ -150,4 +157,5 @@ def export(
     imports = [helper.make_opsetid(domain, version) for domain, version in versions.items()]
     model = helper.make_model(body, opset_imports=imports, producer_name=PRODUCER, doc_string=doc)
     model.ir_version = IR_VERSION
+    _add_weights(model.graph, {name: graph.constants[name] for name in used})
     return model

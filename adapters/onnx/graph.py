@@ -242,8 +242,11 @@ class Graph:
 
 def _content(array: Array) -> Any:
     """A key by which equal arrays are found, a hash in place of many bytes."""
-    data = array.tobytes()
-    return (array.dtype.str, array.shape, data if len(data) < 64 else sha256(data).digest())
+    if array.nbytes < 64 or array.dtype.kind == "O":
+        data = array.tobytes()
+    else:
+        data = sha256(np.ascontiguousarray(array).reshape(-1).view(np.uint8)).digest()
+    return (array.dtype.str, array.shape, data)
 
 
 def _frozen(value: Any) -> Any:
