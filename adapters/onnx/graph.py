@@ -245,7 +245,7 @@ def _content(array: Array) -> Any:
     if array.nbytes < 64 or array.dtype.kind == "O":
         data = array.tobytes()
     else:
-        data = sha256(np.ascontiguousarray(array).reshape(-1).view(np.uint8)).digest()
+        data = sha256(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data).digest()
     return (array.dtype.str, array.shape, data)
 
 
