@@ -23,8 +23,8 @@ from pertcore.solvers.problem import Front, Problem, leave_flat
 # the last step is this share of the first.
 FIRST_RATE, LAST_RATE, LAST_STEP = 0.05, 0.001, 0.01
 
-# Where the linear model has the boundary nearer, a ball shrinks up to so many times as fast, but
-# never below this share of it at once.
+# Where the linear model has the boundary nearer, a ball of p < 2 shrinks up to so many times as
+# fast, but never below this share of it at once.
 HASTE, KEPT = 20, 0.3
 
 # A whole step over the radius of an l_1 ball; such steps follow the radius, those of larger p keep
@@ -182,14 +182,15 @@ def _needed(front: Front, margin: Array, gradient: Array) -> Array:
 def _distance(
     problem: Problem, lin: Linearization, margin: Array, gradient: Array, loss: Any
 ) -> Array:
-    """margin / norm_q(grad margin) (n,): how far the boundary of the linear model is, below 0
-    for points beyond it."""
+    """margin / norm_q(grad margin) (n,): how far the boundary of the linear model is. For points
+    beyond it below 0 where p < 2, else 0: from p = 2 on, shrinking by more gained nothing."""
     if loss != "margin":
         cotangent = problem.losses("margin", lin.value).cotangent
         gradient = problem.gradient(lin, cotangent)
     slope = row_norms(gradient, dual_order(problem.norm))
     with np.errstate(invalid="ignore"):
-        return margin / np.maximum(slope, np.finfo(np.float64).tiny)
+        level = margin if problem.norm < 2 else np.maximum(margin, 0)
+        return level / np.maximum(slope, np.finfo(np.float64).tiny)
 
 
 def _reach(problem: Problem) -> float:
