@@ -64,14 +64,16 @@ class Hunt:
         self.radius[rows] = np.where(fooled, shrunk, grown)
 
     def count(self, rows: Array, fooled: Array, needed: Array, rate: float) -> None:
-        """New radii of `rows` for p = 0: whole numbers from 1 up, that change by 1 at least.
+        """New radii of `rows` for p = 0: whole numbers from 1 up, that change by 1 at least, and
+        stay below what is known to be enough.
 
         Where fooled, what the linear model needs (m,) counts, if it is less, down to half.
         """
         held, length = self.radius[rows], self.length[rows]
         shrunk = np.minimum(np.minimum(np.floor(held * (1 - rate)), length), needed)
         kept = np.where(np.isfinite(length), np.floor(length / 2), 0)
-        radius = np.where(fooled, np.maximum(shrunk, kept), np.ceil(held * (1 + rate)))
+        grown = np.minimum(np.ceil(held * (1 + rate)), length - 1)
+        radius = np.where(fooled, np.maximum(shrunk, kept), grown)
         self.radius[rows] = np.maximum(radius, 1)
 
 
