@@ -21,6 +21,8 @@ CELLS = (
 MODELS = (WONG, WONG_L2, LENET, COLT, RESNET)
 SAMPLES = {WONG: 100, WONG_L2: 100, LENET: 50, COLT: 50, RESNET: 30}
 LONG = 25
+# A median of counts is coarse: so many samples at least for l0, and for l1 beside it.
+FEW = 80
 # AutoAttack takes up to 10000 passes a sample: its samples come in parts, as many as time allows.
 PART, PARTS = {WONG: 50, WONG_L2: 50, LENET: 25, COLT: 25, RESNET: 15}, 4
 SPEED = (
@@ -90,7 +92,8 @@ def _peers_at(cell: Cell, steps: int) -> list[Contestant]:
 def minimum(m: Measurements) -> None:
     for cell in m.among([Cell(model, norm) for model in MODELS for norm in (2, math.inf, 1, 0)]):
         for library, attack, options in _smallest(cell.norm):
-            m.measure("minimum", cell, library, attack, samples=SAMPLES[cell.model], **options)
+            count = max(SAMPLES[cell.model], FEW if cell.norm < 2 else 0)
+            m.measure("minimum", cell, library, attack, samples=count, **options)
 
 
 def _smallest(norm: float) -> list[Contestant]:

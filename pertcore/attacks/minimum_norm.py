@@ -56,9 +56,9 @@ def fmn(
 
     Any p >= 1; each step is the steepest that the box allows, of l_2 or for p = inf of l_inf, and
     is projected on ball and box together. The first is as long as the linear model's way to the
-    boundary; below p = 2 they follow the radius. p = 0 is the number of changed features: after
-    an l_1 ball for three of five steps, each step has the best corner of the box within that
-    number, for an average of the gradients.
+    boundary; below p = 2 steps are of a sparser norm and follow the radius. p = 0 is the number
+    of changed features: an l_1 ball for half of the steps, then each step has the best corner of
+    the box within that number, for an average of the gradients.
     """
     _check_classifier(problem)
     if problem.norm:
