@@ -158,7 +158,7 @@ def test_arrays_come_in_as_numpy_and_go_out_as_they_came():
 
 
 def test_torch_tensors_come_in_without_a_copy_and_go_out_as_tensors():
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     tensor = torch.arange(3.0, requires_grad=True)
     array, restore = as_numpy(tensor, "x")
     assert array.ctypes.data == tensor.data_ptr()

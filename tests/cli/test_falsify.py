@@ -131,7 +131,7 @@ def test_a_model_that_never_ends_is_ended(tmp_path, capfd):
     began = time.perf_counter()
     assert main(["falsify", str(net), str(file), "--timeout", "2"]) == 0
     assert capfd.readouterr().out == "timeout\n"
-    assert 1.9 < time.perf_counter() - began < 10
+    assert 1.9 < time.perf_counter() - began < 4
 
 
 def children(process):
@@ -184,27 +184,54 @@ def test_a_crash_is_named(pair, monkeypatch, capfd):
 
 # What a search may load: each other library would cost more than the search of a small network.
 LIGHT = {
-    "numpy",
-    "onnx",
-    "onnxruntime",
-    "pertcore",
-    "google",
-    "ml_dtypes",
-    "typing_extensions",
+    "numpy", "onnx", "onnxruntime", "pertcore", "google", "ml_dtypes", "typing_extensions",
     "cython_runtime",
-}
-SEARCH = """
+}  # fmt: skip
+PROCESSOR = """
 import json, sys, time
+t = time.process_time()
+import numpy, onnx, onnxruntime
+bare = time.process_time() - t
 from pertcore.cli.falsify_worker import answer
+import pertcore.falsification.run
+t = time.process_time()
 found = answer(dict(model=sys.argv[1], spec=sys.argv[2], timeout=60), time.perf_counter())
+share = (time.process_time() - t) / bare
+"""
+LOADED = """
 loaded = {name.partition(".")[0] for name in sys.modules} - sys.stdlib_module_names
-print(json.dumps([found["verdict"], sorted(n for n in loaded if not n.startswith("_"))]))
 """
 
 
-def test_a_small_network_costs_little_more_than_the_start_of_onnx_runtime(pair):
-    """The seconds belong to the benchmark, as a busy machine adds to them; here, what they are
-    made of: nothing is compiled and no library is loaded that the search can do without."""
-    done = subprocess.run([sys.executable, "-c", SEARCH, *pair], capture_output=True, check=True)
-    verdict, loaded = json.loads(done.stdout)
-    assert verdict == "sat" and set(loaded) <= LIGHT
+def said(code, pair):
+    done = subprocess.run([sys.executable, "-c", code, *pair], capture_output=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_a_small_network_costs_less_than_the_start_of_onnx_runtime(pair):
+    """Seconds of the processor from the first look at the file to the answer, in units of what
+    loading ONNX Runtime takes; the best of several, as a busy machine adds to them."""
+    code = PROCESSOR + "print(json.dumps([found['verdict'], share]))"
+    shares = []
+    while not shares or (min(shares) > 0.5 and len(shares) < 10):
+        verdict, share = said(code, pair)
+        assert verdict == "sat"
+        shares.append(share)
+    assert min(shares) <= 0.5, shares
+
+
+def test_a_search_loads_no_library_that_it_can_do_without(pair):
+    """Nor does the command beside it, which waits for the answer, load what the search needs."""
+    show = LOADED + "print(json.dumps(sorted(n for n in loaded if not n.startswith('_'))))"
+    assert set(said(PROCESSOR + show, pair)) <= LIGHT
+    command = (
+        "import json, sys\nfrom pertcore.cli.app import main\nmain(['falsify', *sys.argv[1:]])"
+    )
+    waiting = set(said(command + show, pair))
+    assert "pertcore" in waiting and not waiting & {
+        "numpy",
+        "onnx",
+        "onnxruntime",
+        "numba",
+        "scipy",
+    }

@@ -80,7 +80,7 @@ def test_each_has_its_own_time(room, capfd):
     slow = "onnx/endless.onnx,vnnlib/two.vnnlib,1.5"
     began = time.perf_counter()
     assert main([*listed(room, slow, MIXED[0]), "--jobs", "2"]) == 0
-    assert time.perf_counter() - began < 15
+    assert time.perf_counter() - began < 5
     assert "timeout 1.5" in capfd.readouterr().out
     assert main([*listed(room, slow.replace("1.5", "500")), "--timeout", "1"]) == 0
 

@@ -179,7 +179,7 @@ def test_time_is_kept(tmp_path):
     began = time.perf_counter()
     found = searched(net, tmp_path, UNIT * 50, 2, "(>= Y_0 1e9)", timeout=1.0)
     assert found.verdict == "timeout" and found.text() == "timeout\n"
-    assert time.perf_counter() - began < 6  # on a busy machine, the start of a first model included
+    assert time.perf_counter() - began < 2.5  # and what the start of a first model costs
 
 
 def test_nothing_to_move_ends_at_once(tmp_path):

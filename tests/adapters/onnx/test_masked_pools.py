@@ -10,7 +10,7 @@ from tests.adapters.onnx.models import model, value
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 F = torch.nn.functional
-onnxruntime = pytest.importorskip("onnxruntime")
+onnxruntime = pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
 RNG = np.random.default_rng(0)
 SHAPE, POOLED = (3, 4, 6), (3, 2, 3)
 TILES = {"kernel_shape": [2, 2], "strides": [2, 2]}
