@@ -6,7 +6,7 @@ projection  the exact l1 projection, in turns
 profile     how much of pertcore's time the model takes, and how much its kernels
 speed       PGD-40 on 512 images and DeepFool, in turns
 curve       twenty budgets at once, in turns
-minimum     smallest perturbations: FMN, DDN, DeepFool
+minimum     smallest perturbations: FMN, DDN, DeepFool, sigma-zero
 pgd         fixed budgets at equal passes: apgd, alg1 and the portfolio beside every PGD
 autoattack  the portfolio beside AutoAttack's standard version
 

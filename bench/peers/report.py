@@ -176,7 +176,7 @@ def _minimum(rows: list[Row]) -> str:
         return ""
     kinds = ("fmn", "ddn", "deepfool")
     lines = []
-    new = {row["model"]: row["median norm"] for row in rows if row["attack"] == "sigma_zero"}
+    sparse = {row["model"]: row["median norm"] for row in rows if row["attack"] == "sigma_zero"}
     for cell, held in by_cell(rows).items():
         shown, best = [], math.inf
         for kind in kinds:
@@ -187,7 +187,7 @@ def _minimum(rows: list[Row]) -> str:
         ours = [min(map(_median, of(held, ONNX, kind)), default=math.inf) for kind in kinds]
         lines.append([
             *named(cell), held[0]["samples"], *map(_norm, ours), *shown,
-            _norm(new[cell[0]]) if cell[1] == "0" else "-", f"{min(ours) / best:.3f}",
+            _norm(sparse[cell[0]]) if cell[1] == "0" else "-", f"{min(ours) / best:.3f}",
             ", ".join(f"{o / best:.3f}" for o in ours if math.isfinite(o)),
         ])  # fmt: skip
     return (

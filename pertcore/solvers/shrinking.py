@@ -90,9 +90,9 @@ def hunt(
 
     A sample that is not fooled yet has a ball of the linear model's distance to the boundary,
     norm_p(delta) + margin / norm_q(grad margin), for other losses than the margin at the first
-    step only; after that the radius grows by a share where
-    the point is not fooled and shrinks where it is. Shares and step lengths fall by a cosine.
-    It starts at `begin` (n, d), or x. p = 0: see `Hunt.count`.
+    step only; after that the radius grows by a share where the point is not fooled and shrinks
+    where it is, see `Hunt.follow`. Shares and step lengths fall by a cosine. The first points are
+    `begin` (n, d), by default x. p = 0: see `Hunt.count`.
     """
     front = Front.start(problem, begin)
     state = Hunt.begin(problem, front.points)

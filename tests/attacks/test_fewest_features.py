@@ -86,3 +86,20 @@ def test_no_other_attack_counts(name):
 def test_a_box_without_ends_is_refused(bounds):
     with pytest.raises(InputError, match="norm=0 needs finite bounds"):
         pc.attacks.fmn(network(), samples(), norm=0, bounds=bounds)
+
+
+def test_features_that_are_steep_but_soon_used_up_do_not_hide_the_few_that_matter():
+    """Each of 30 decoys is worth min(10 x, 0.05), each of 4 features x: 3 of these are enough, and
+    corners alone, which see the slopes of decoys at 0, try those one after the other."""
+    few, decoys = 4, 30
+    steep = 10 * np.eye(decoys, few + decoys, few)
+    weights = np.concatenate([np.eye(few, few + decoys), steep, steep])
+    offsets = np.concatenate([np.zeros(few + decoys), np.full(decoys, -0.05)])
+    signs = np.concatenate([-np.ones(few + decoys), np.ones(decoys)])
+    model = pc.from_network(
+        [weights, np.stack([signs, np.zeros_like(signs)])], [offsets, np.array([4.5, 2.0])],
+        activation="relu", dtype=np.float64,
+    )  # fmt: skip
+    x = np.full((1, few + decoys), 1e-3)
+    result = pc.attack(model, x, attack="fmn", **UNIT, steps=60)
+    assert result.success.all() and result.norms[0] == 3

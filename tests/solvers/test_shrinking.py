@@ -86,6 +86,21 @@ def test_the_radius_follows_the_boundary():
     np.testing.assert_allclose(hunt.radius, [5.5, 0.7, 1.1])
 
 
+def test_the_radius_shrinks_to_a_boundary_that_is_near_but_not_at_once():
+    hunt = Hunt(np.ones(3), np.zeros((3, 2)), np.full(3, 0.95), np.ones(3))
+    rows, fooled = np.arange(3), np.full(3, True)
+    hunt.follow(rows, fooled, np.array([0.6, 0.1, 2.0]), 0.04)
+    np.testing.assert_allclose(hunt.radius, [0.6, 0.3, 0.95])
+    hunt.follow(rows, fooled, np.zeros(3), 0.001)
+    np.testing.assert_allclose(hunt.radius, [0.6 * 0.98, 0.3 * 0.98, 0.95 * 0.98])
+
+
+def test_no_more_features_are_tried_than_are_known_to_be_enough():
+    hunt = Hunt(np.full(3, 4.0), np.zeros((3, 9)), np.array([5.0, 9.0, np.inf]), np.ones(3))
+    hunt.count(np.arange(3), np.full(3, False), np.full(3, 9.0), 0.05)
+    np.testing.assert_array_equal(hunt.radius, [4, 5, 5])
+
+
 def test_a_flat_model_ends_as_zero_gradient():
     weights = [np.eye(4, dtype=np.float32) * 50, np.ones((2, 4), dtype=np.float32)]
     model = pc.from_network(weights, [np.full(4, -100.0), np.zeros(2)], activation="relu")

@@ -7,8 +7,8 @@ import pytest
 from onnx import helper
 
 from pertcore.adapters.onnx.adapter import from_onnx
-from pertcore.adapters.onnx.differentiate import differentiate
-from pertcore.errors import CapabilityError, InputError
+from pertcore.adapters.onnx.differentiate import _check, differentiate
+from pertcore.errors import CapabilityError, InputError, ModelError
 from tests.adapters.onnx.models import model, small_net, value, weight
 
 RNG = np.random.default_rng(0)
@@ -47,6 +47,26 @@ def test_what_is_written_is_ordinary_onnx(tmp_path):
     assert written.ir_version <= 10
     assert graph.inputs == ("x", "ct_y") and graph.outputs == ("grad_x",)
     assert written.graph.input[1].type.tensor_type.shape.dim[0].dim_param == "N"
+
+
+def test_a_graph_that_is_not_valid_is_refused_whatever_the_size_of_its_weights():
+    for size in (3, 5000):
+        made = model(
+            [helper.make_node("Gemm", ["x"], ["y"])], [value("x", ["N", size])],
+            [value("y", ["N", 2])], [weight("w", np.ones((size, 2), np.float32))],
+        )  # fmt: skip
+        with pytest.raises(ModelError, match=r"the derivative graph is not valid ONNX.*Gemm"):
+            _check(made)
+
+
+def test_the_checker_reads_no_large_weight(monkeypatch):
+    seen = []
+    monkeypatch.setattr(onnx.checker, "check_model", lambda made: seen.append(made.ByteSize()))
+    net = model(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])], [value("x", ["N", 900])],
+        [value("y", ["N", 900])], [weight("w", np.ones((900, 900), np.float32))],
+    )  # fmt: skip
+    assert differentiate(net).model.ByteSize() > 3_000_000 and 0 < seen[0] < 10_000
 
 
 def two_in_two_out():

@@ -1,9 +1,12 @@
 """The emitter: shapes with symbols, known shape values, folding within bounds, duplicates."""
 
+import ml_dtypes
 import numpy as np
 import pytest
+from onnx import numpy_helper
 
 from pertcore.adapters.onnx import folding
+from pertcore.adapters.onnx.export import export
 from pertcore.adapters.onnx.graph import Graph
 from pertcore.adapters.onnx.op import Op
 from pertcore.adapters.onnx.symbolic import symbol
@@ -85,3 +88,19 @@ def test_a_child_uses_its_parents_values_and_not_the_other_way(op):
     assert small.name in op.graph.local
     with pytest.raises(ValueError, match="no value of this graph"):
         op.Exp(op.tensor(product.name))
+
+
+@pytest.mark.parametrize("kind", ["f2", "f4", "f8", "i1", "i4", "i8", "u1", "u2", "?", "bfloat16"])
+@pytest.mark.parametrize("count", [6, 6000])
+def test_weights_of_every_type_are_written_whole_and_equal_ones_once(kind, count):
+    dtype = ml_dtypes.bfloat16 if kind == "bfloat16" else np.dtype(kind)
+    wide = (np.arange(4 * count).reshape(count, 4) % 101).astype(dtype)
+    graph = Graph()
+    graph.input("x", np.float32, (N,))
+    given = [graph.constant(array) for array in (wide[:, ::2], wide[:, ::2].copy(), wide[:, 1::2])]
+    assert given[0] == given[1] != given[2]
+    made = export(graph, [], ["x"], [("a", given[0]), ("b", given[2])])
+    held = {tensor.name: numpy_helper.to_array(tensor) for tensor in made.graph.initializer}
+    for name, array in ((given[0], wide[:, ::2]), (given[2], wide[:, 1::2])):
+        assert held[name].dtype == array.dtype
+        np.testing.assert_array_equal(held[name], array)
