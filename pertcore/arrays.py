@@ -39,6 +39,8 @@ def as_numpy(values: Any, name: str) -> tuple[NDArray[Any], Callable[[NDArray[An
 
 def on_device(array: Any) -> bool:
     """Whether it is a CuPy array; without CuPy loaded there are none."""
+    if type(array) is np.ndarray:
+        return False
     cupy = sys.modules.get("cupy")
     return cupy is not None and isinstance(array, cupy.ndarray)
 
@@ -50,6 +52,8 @@ def library(array: Any) -> Any:
 
 def contiguous(array: Any, dtype: Any = None) -> Any:
     """The array in that dtype, its own by default, and C-contiguous; itself if it is so already."""
+    if array.flags.c_contiguous and (dtype is None or array.dtype == dtype):
+        return array
     arrays = library(array)
     return arrays.ascontiguousarray(arrays.asarray(array, dtype=dtype))
 

@@ -283,19 +283,24 @@ class OnnxOracle:
         return OnnxLinearization(engine, self.calls, value, held)
 
     def _checked(self, x: Array) -> Array:
-        x = x if on_device(x) else np.asarray(x)
-        check_device(x, self._providers, "x")
-        if on_device(x) and self.batch == "looped":
-            raise CapabilityError(
-                "x is a CuPy array, and the samples of this model run as many at a time as the "
-                "file says, which goes through the host: give NumPy arrays"
-            )
+        if on_device(x):
+            self._check_device(x)
+        else:
+            x = np.asarray(x)
         if x.shape[1:] != self.input_shape or x.ndim == 0 or x.dtype.kind not in "fiu":
             raise InputError(
                 f"x has shape {x.shape} and dtype {x.dtype}: expected numbers of shape "
                 f"(n, {', '.join(map(str, self.input_shape))})"
             )
         return contiguous(x, self.dtype)
+
+    def _check_device(self, x: Array) -> None:
+        check_device(x, self._providers, "x")
+        if self.batch == "looped":
+            raise CapabilityError(
+                "x is a CuPy array, and the samples of this model run as many at a time as the "
+                "file says, which goes through the host: give NumPy arrays"
+            )
 
     def deterministic(self) -> OnnxOracle:
         """The same model on one thread, built once."""

@@ -13,8 +13,8 @@ from pertcore.adapters.onnx.derive import VALUE, Derivatives, Product
 from pertcore.adapters.onnx.device import read
 from pertcore.adapters.onnx.graph import Graph
 from pertcore.adapters.onnx.pieces import available, gains, side_by_side
-from pertcore.adapters.onnx.sessions import CPU, Session, place
-from pertcore.arrays import library
+from pertcore.adapters.onnx.sessions import CPU, Session, place, place_copy
+from pertcore.arrays import contiguous, library
 from pertcore.errors import CapabilityError, ModelError
 from pertcore.oracle import Array
 
@@ -93,8 +93,7 @@ class Engine:
         return tuple(found)
 
     def _made(self) -> list[str]:
-        output = self._derivatives.outputs[0]
-        return [name for name in self.residuals if name not in (self._input, output)]
+        return [name for name in self.residuals if name not in (self._input, self.output_value)]
 
     def _open(self, model: Any, rewrite: Any = None) -> Session:
         return Session(model, threads=self._threads, providers=self.providers, rewrite=rewrite)
@@ -122,16 +121,21 @@ class Engine:
 
     def run(self, x: Array) -> tuple[Array, dict[str, Any]]:
         """f(x), (n, *out), and the residuals by name (OrtValues)."""
-        # The caller may write to x later; as a residual it needs memory of its own.
-        point = place(x.copy() if self._input in self.residuals else x, self.providers)
-        made = self._forward.run({self._input: point})
-        known = dict(zip(self._forward.outputs, made, strict=True))
-        known[self._input] = point
-        known[self._derivatives.outputs[0]] = known[VALUE]
-        # The value may be a residual too, and the caller may write to what it gets.
-        value = read(known[VALUE], x).copy()
-        self._check(value.shape)
-        return value, {name: known[name] for name in self.residuals}
+        # The caller may write to x later, and to the value that it gets: a residual of either
+        # needs memory of its own.
+        keeps = self._input in self.residuals
+        point = (place_copy if keeps else place)(x, self.providers)
+        forward = self._forward
+        residuals = dict(zip(forward.outputs, forward.run({self._input: point}), strict=True))
+        result = residuals.pop(VALUE)
+        value = read(result, x)
+        if value.shape[1:] != self.output_shape or value.ndim == 0:
+            self._check(value.shape)
+        if keeps:
+            residuals[self._input] = point
+        if self.output_value in self.residuals:
+            residuals[self.output_value], value = result, value.copy()
+        return value, residuals
 
     def run_pieces(self, x: Array, parts: Sequence[slice]) -> list[tuple[Array, dict[str, Any]]]:
         """`run` of each part of x, side by side."""
@@ -152,13 +156,14 @@ class Engine:
 
     def product(self, kind: str, v: Array, residuals: dict[str, Any], *, many: bool) -> Array:
         """J^T v ("vjp") or J u ("jvp"); with `many`, v has a leading axis."""
-        opened = self.open(kind, many=many)
+        opened = self._sessions.get((kind, many)) or self.open(kind, many=many)
         if opened is None:
             # A rule that needs more of the model for many than for one: one after the other.
             rows = [self.product(kind, row, residuals, many=False) for row in v]
             return library(v).stack(rows)
         session, plan = opened
         feeds = {name: residuals[name] for name in plan.residuals}
+        v = contiguous(v)
         feeds[plan.seeds[0]] = place(v, self.providers)
         return read(session.run(feeds)[0], v)
 

@@ -19,7 +19,7 @@ from pertcore.errors import CapabilityError, InputError
 from pertcore.oracle import Array, Calls, Linearization
 
 
-@dataclass
+@dataclass(slots=True)
 class Piece:
     """Samples `places` of a linearisation, in order, which one run of the model holds.
 
@@ -30,6 +30,8 @@ class Piece:
     residuals: dict[str, Any]
     places: slice | Array
     picked: Array | None = None
+    # The memory of residuals that were gathered.
+    arrays: Sequence[Array] = ()
 
     def take(self, chosen: Array) -> Piece:
         """What this one holds of the samples `chosen`."""
@@ -39,16 +41,17 @@ class Piece:
         at = np.searchsorted(places, chosen)
         held = np.flatnonzero(places[np.minimum(at, len(places) - 1)] == chosen)
         rows = at[held]
-        return Piece(self.residuals, held, rows if self.picked is None else self.picked[rows])
+        rows = rows if self.picked is None else self.picked[rows]
+        return Piece(self.residuals, held, rows, self.arrays)
 
     def gathered(self, engine: Engine, like: Array) -> dict[str, Any]:
         if self.picked is not None:
-            self.residuals = gather(engine, self.residuals, self.picked, like)
+            self.residuals, self.arrays = gather(engine, self.residuals, self.picked, like)
             self.picked = None
         return self.residuals
 
 
-@dataclass
+@dataclass(slots=True)
 class OnnxLinearization:
     """f near x: `value`, J^T v and J u from the residuals of one forward run a piece."""
 
@@ -81,8 +84,7 @@ class OnnxLinearization:
                 f"{_kind(self.value)}: give the same kind"
             )
         v = checked(kind, v, n, given, self.engine.dtype)
-        count(self.calls, kind, v, given)
-        lead = v.shape[: v.ndim - len(given) - 1]
+        lead = count(self.calls, kind, v, given)
         if v.size == 0:
             return library(v).zeros((*lead, n, *made), self.engine.dtype)
         if len(self.held) == 1:
@@ -133,8 +135,7 @@ class LoopedLinearization:
 
     def _product(self, kind: str, v: Array, given: tuple[int, ...], made: tuple[int, ...]) -> Array:
         v = checked(kind, v, len(self.places), given, self.engine.dtype)
-        count(self.calls, kind, v, given)
-        lead = v.shape[: v.ndim - len(given) - 1]
+        lead = count(self.calls, kind, v, given)
         found = np.zeros((*lead, len(self.places), *made), self.engine.dtype)
         every: tuple[Any, ...] = (slice(None),) * len(lead)
         for run, samples in self._turns() if v.size else ():
@@ -160,7 +161,7 @@ class LoopedLinearization:
 def checked(kind: str, v: Array, n: int, given: tuple[int, ...], dtype: Any) -> Array:
     """(Co)tangents in the model's type. Raises InputError for another shape than (n, *given) or
     (c, n, *given)."""
-    v = contiguous(v, dtype) if on_device(v) else np.asarray(v, dtype=dtype)
+    v = contiguous(v if on_device(v) else np.asarray(v), dtype)
     if v.shape[-len(given) - 1 :] != (n, *given) or v.ndim > len(given) + 2:
         raise InputError(
             f"{kind}: got shape {v.shape}, expected ({n}, *{given}) or (c, {n}, *{given})"
@@ -168,35 +169,44 @@ def checked(kind: str, v: Array, n: int, given: tuple[int, ...], dtype: Any) -> 
     return v
 
 
-def count(calls: Calls, kind: str, v: Array, given: tuple[int, ...]) -> None:
-    """One call a sample and (co)tangent."""
+def count(calls: Calls, kind: str, v: Array, given: tuple[int, ...]) -> tuple[int, ...]:
+    """One call a sample and (co)tangent; returns what is before the batch: (c,) or ()."""
     samples = math.prod(v.shape[: v.ndim - len(given)])
     setattr(calls, kind, getattr(calls, kind) + samples)
+    return v.shape[: v.ndim - len(given) - 1]
 
 
 def _kind(array: Any) -> str:
     return "CuPy array" if on_device(array) else "NumPy array"
 
 
-def gather(engine: Engine, residuals: dict[str, Any], index: Array, like: Array) -> dict[str, Any]:
-    """Residuals of the samples `index`: a copy along the batch axis of each, by the library of
-    `like`."""
-    return {name: _gathered(engine, name, value, index, like) for name, value in residuals.items()}
+def gather(
+    engine: Engine, residuals: dict[str, Any], index: Array, like: Array
+) -> tuple[dict[str, Any], list[Array]]:
+    """Residuals of the samples `index`, a copy along the batch axis of each by the library of
+    `like`; and the arrays whose memory they read."""
+    found, arrays = dict(residuals), []
+    for name, value in residuals.items():
+        array = _gathered(engine.batch_axes[name], value, index, like)
+        if array is not None:
+            arrays.append(array)
+            found[name] = place(array, engine.providers)
+    return found, arrays
 
 
-def _gathered(engine: Engine, name: str, value: Any, index: Array, like: Array) -> Any:
-    place_of_batch = engine.batch_axes[name]
+def _gathered(place_of_batch: Any, value: Any, index: Array, like: Array) -> Array | None:
+    """What is held of the samples; None for all of it."""
     if place_of_batch is None:
-        return value
+        return None
     if isinstance(place_of_batch, list):
         sizes = [evaluate(dim, {BATCH: len(index)}) for dim in place_of_batch]
-        return place(np.array(sizes, np.int64), engine.providers)
+        return np.array(sizes, np.int64)
     axis, repeat = place_of_batch
     array, arrays = read(value, like), library(like)
     shape = array.shape
     split = array.reshape(*shape[:axis], -1, repeat, *shape[axis + 1 :]) if repeat > 1 else array
     taken = arrays.take(split, arrays.asarray(index), axis=axis)
-    return place(taken.reshape(*shape[:axis], -1, *shape[axis + 1 :]), engine.providers)
+    return contiguous(taken.reshape(*shape[:axis], -1, *shape[axis + 1 :]))
 
 
 def batch_axes(graph: Any, residuals: Sequence[str]) -> dict[str, Any]:

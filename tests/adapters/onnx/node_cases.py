@@ -262,7 +262,8 @@ def opened(model):
 
 
 def run(session, feeds):
-    placed = {name: place(array, None) for name, array in feeds.items()}
+    arrays = {name: np.asarray(array, order="C") for name, array in feeds.items()}
+    placed = {name: place(array, None) for name, array in arrays.items()}
     return [value.numpy() for value in session.run(placed)]
 
 
