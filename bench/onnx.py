@@ -39,6 +39,9 @@ CELLS = ("mlp", "lenet5", "resnet20", "vgg")
 BATCHES = (1, 32, 256)
 # A contestant's turn: long enough that what the one before left in the caches does not count.
 LEAST_SECONDS = 2e-2
+# All rounds of a cell together take so long at least: short turns need more of them on a machine
+# that others use.
+LEAST_CELL = 15.0
 CONVOLUTIONAL = ("lenet5", "resnet20", "vgg")
 # The largest accepted time of the split form over that of the joint graph, on such networks.
 SPLIT = 1.05
@@ -54,7 +57,7 @@ def target(name: str, batch: int) -> float:
 
 
 def alternate(runs: dict[str, Run], rounds: int, threads: int) -> dict[str, list[float]]:
-    """Seconds a call of each contestant, round by round."""
+    """Seconds a call of each contestant, round by round, `rounds` of them at least."""
     clock = time.process_time if threads == 1 else time.perf_counter
     repeats = {}
     for name, run in runs.items():
@@ -64,7 +67,9 @@ def alternate(runs: dict[str, Run], rounds: int, threads: int) -> dict[str, list
         run()
         repeats[name] = max(1, int(LEAST_SECONDS / (clock() - started)))
     times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(rounds):
+    begun = time.perf_counter()
+    while rounds > 0 or time.perf_counter() - begun < LEAST_CELL:
+        rounds -= 1
         for name, run in runs.items():
             started = clock()
             for _ in range(repeats[name]):
@@ -142,7 +147,7 @@ def cell(name: str, batch: int, threads: int, rounds: int, compiled: bool) -> di
     best = min(least[key] for key in others)
     joint = min(least["joint"], least["split"])
     return {
-        "network": name, "batch": batch, "threads": threads, "rounds": rounds,
+        "network": name, "batch": batch, "threads": threads, "rounds": len(times["forward"]),
         "load": os.getloadavg()[0],
         "minimum": least, "median": {k: statistics.median(t) for k, t in times.items()},
         "spread": {k: max(t) / min(t) for k, t in times.items()},

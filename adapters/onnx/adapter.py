@@ -273,8 +273,8 @@ class OnnxOracle:
             return OnnxLinearization(self._engine, self.calls, nothing, [])
         parts = pieces(len(x), self._engine.threads) if self._divides else []
         if len(parts) < 2:
-            value, residuals = self._engine.run(x)
-            held = [Piece(residuals, slice(0, len(x)))]
+            value, residuals, lease = self._engine.run_again(x)
+            held = [Piece(residuals, slice(0, len(x)), keeps=lease)]
             return OnnxLinearization(self._engine, self.calls, value, held)
         engine = self._engine.alone
         made = engine.run_pieces(x, parts)

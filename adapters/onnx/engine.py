@@ -7,13 +7,17 @@ from copy import copy
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from pertcore.adapters.onnx.blocks import Handover, worthwhile
 from pertcore.adapters.onnx.bounds import within_memory
 from pertcore.adapters.onnx.derive import VALUE, Derivatives, Product
 from pertcore.adapters.onnx.device import read
 from pertcore.adapters.onnx.graph import Graph
 from pertcore.adapters.onnx.pieces import available, gains, side_by_side
-from pertcore.adapters.onnx.sessions import CPU, Session, place, place_copy
+from pertcore.adapters.onnx.sessions import CPU, Bound, Session, place, place_copy
+from pertcore.adapters.onnx.slots import LARGEST, Lease, Slot, Slots
+from pertcore.adapters.onnx.symbolic import BATCH, symbols
 from pertcore.arrays import contiguous, library
 from pertcore.errors import CapabilityError, ModelError
 from pertcore.oracle import Array
@@ -58,7 +62,7 @@ class Engine:
         self._sessions: dict[tuple[str, bool], tuple[Session, Product] | None] = {}
         self.refusals: dict[str, str] = {}
         self.residuals = self._needed()
-        self._handover = Handover()
+        self._handover, self._slots = Handover(), Slots()
         self.gains = tuple(providers or CPU) == CPU and gains(graph)
 
     def rested(self) -> Engine:
@@ -69,7 +73,7 @@ class Engine:
         other = copy(self)
         for name in ("_forward", "_plain", "alone"):
             other.__dict__.pop(name, None)
-        other._sessions, other._handover = {}, Handover()
+        other._sessions, other._handover, other._slots = {}, Handover(), Slots()
         return other
 
     @cached_property
@@ -136,6 +140,52 @@ class Engine:
         if self.output_value in self.residuals:
             residuals[self.output_value], value = result, value.copy()
         return value, residuals
+
+    def run_again(self, x: Array) -> tuple[Array, dict[str, Any], Lease | None]:
+        """`run`, in memory that stays where batches of one size follow each other; it is the
+        residuals' as long as the lease is held."""
+        n = len(x)
+        slot = self._slots.take(n)
+        if slot is not None:
+            return slot.linearize(x), slot.values, Lease(self._slots, slot, n)
+        value, residuals = self.run(x)
+        if self._slots.again(n) and self._still:
+            self._make_slot(x, value, residuals)
+        return value, residuals, None
+
+    @cached_property
+    def _still(self) -> bool:
+        """Whether all that is computed has a size that the batch alone decides, on the CPU."""
+        every = [self.graph.types[name] for name in (*self.residuals, self.output_value)]
+        return (
+            tuple(self.providers or CPU) == CPU
+            and all(isinstance(self.batch_axes.get(name), tuple) for name in self.residuals)
+            and all(kind.dtype.kind in "fiub" for kind in every)
+            and all(symbols(dim) <= {BATCH} for kind in every for dim in kind.shape or ())
+        )
+
+    def _make_slot(self, x: Array, value: Array, residuals: dict[str, Any]) -> None:
+        like = {name: np.empty_like(value.numpy()) for name, value in residuals.items()}
+        like |= {VALUE: np.empty_like(value), self._input: x}
+        if sum(array.nbytes for array in like.values()) > LARGEST:
+            return
+        values = {name: place_copy(array, self.providers) for name, array in like.items()}
+        values[self.output_value] = values[VALUE]
+        forward = Bound(self._forward, {self._input: values[self._input]}, self._input, values)
+        self._slots.put(len(x), Slot({name: values[name] for name in self.residuals}, forward))
+
+    def product_at(self, slot: Slot, kind: str, v: Array) -> Array:
+        """`product` for one (co)tangent a sample from the residuals in a slot."""
+        bound = slot.products.pop(kind, None)
+        made = self.product(kind, v, slot.values, many=False) if bound is None else bound(v)
+        slot.products[kind] = bound or self._bind(slot, kind, v, made)
+        return made
+
+    def _bind(self, slot: Slot, kind: str, v: Array, made: Array) -> Bound:
+        session, plan = self._sessions[kind, False]  # type: ignore[misc]
+        feeds = {name: slot.values[name] for name in plan.residuals}
+        feeds[plan.seeds[0]] = place_copy(v, self.providers)
+        return Bound(session, feeds, plan.seeds[0], {RESULT: place_copy(made, self.providers)})
 
     def run_pieces(self, x: Array, parts: Sequence[slice]) -> list[tuple[Array, dict[str, Any]]]:
         """`run` of each part of x, side by side."""

@@ -13,6 +13,7 @@ from pertcore.adapters.onnx.device import read
 from pertcore.adapters.onnx.engine import Engine
 from pertcore.adapters.onnx.pieces import side_by_side
 from pertcore.adapters.onnx.sessions import place
+from pertcore.adapters.onnx.slots import Lease
 from pertcore.adapters.onnx.symbolic import BATCH, evaluate, symbol, symbols
 from pertcore.arrays import contiguous, library, on_device
 from pertcore.errors import CapabilityError, InputError
@@ -30,8 +31,8 @@ class Piece:
     residuals: dict[str, Any]
     places: slice | Array
     picked: Array | None = None
-    # The memory of residuals that were gathered.
-    arrays: Sequence[Array] = ()
+    # What owns the memory of the residuals, where they do not: a slot's lease, gathered arrays.
+    keeps: Lease | Sequence[Array] | None = None
 
     def take(self, chosen: Array) -> Piece:
         """What this one holds of the samples `chosen`."""
@@ -42,11 +43,11 @@ class Piece:
         held = np.flatnonzero(places[np.minimum(at, len(places) - 1)] == chosen)
         rows = at[held]
         rows = rows if self.picked is None else self.picked[rows]
-        return Piece(self.residuals, held, rows, self.arrays)
+        return Piece(self.residuals, held, rows, self.keeps)
 
     def gathered(self, engine: Engine, like: Array) -> dict[str, Any]:
         if self.picked is not None:
-            self.residuals, self.arrays = gather(engine, self.residuals, self.picked, like)
+            self.residuals, self.keeps = gather(engine, self.residuals, self.picked, like)
             self.picked = None
         return self.residuals
 
@@ -88,7 +89,10 @@ class OnnxLinearization:
         if v.size == 0:
             return library(v).zeros((*lead, n, *made), self.engine.dtype)
         if len(self.held) == 1:
-            residuals = self.held[0].gathered(self.engine, v)
+            piece = self.held[0]
+            if isinstance(piece.keeps, Lease) and piece.picked is None and not lead:
+                return self.engine.product_at(piece.keeps.slot, kind, v)
+            residuals = piece.gathered(self.engine, v)
             return self.engine.product(kind, v, residuals, many=bool(lead))
         return self._of_pieces(kind, v, np.empty((*lead, n, *made), self.engine.dtype), bool(lead))
 
@@ -171,9 +175,9 @@ def checked(kind: str, v: Array, n: int, given: tuple[int, ...], dtype: Any) -> 
 
 def count(calls: Calls, kind: str, v: Array, given: tuple[int, ...]) -> tuple[int, ...]:
     """One call a sample and (co)tangent; returns what is before the batch: (c,) or ()."""
-    samples = math.prod(v.shape[: v.ndim - len(given)])
-    setattr(calls, kind, getattr(calls, kind) + samples)
-    return v.shape[: v.ndim - len(given) - 1]
+    *lead, n = v.shape[: v.ndim - len(given)]
+    setattr(calls, kind, getattr(calls, kind) + n * math.prod(lead))
+    return tuple(lead)
 
 
 def _kind(array: Any) -> str:
