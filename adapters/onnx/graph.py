@@ -12,7 +12,7 @@ import numpy as np
 
 from pertcore.adapters.onnx import bounds, folding, peepholes, shapes, values
 from pertcore.adapters.onnx.nodes import Node, Type
-from pertcore.adapters.onnx.symbolic import Poly
+from pertcore.adapters.onnx.symbolic import Poly, only_atom
 from pertcore.errors import CapabilityError
 from pertcore.oracle import Array
 
@@ -90,8 +90,9 @@ class Graph:
 
     def locate(self, name: str) -> None:
         for axis, dim in enumerate(self.types[name].shape or ()):
-            if isinstance(dim, Poly) and len(dim.atoms) == 1:
-                self.sources.setdefault(str(dim), (name, axis))
+            spelled = only_atom(dim) if isinstance(dim, Poly) else None
+            if spelled is not None:
+                self.sources.setdefault(spelled, (name, axis))
 
     def constant(self, value: Any) -> str:
         """Name of a constant; equal constants share one, unless they are large."""
@@ -215,14 +216,19 @@ class Graph:
 
     def _settle(self, node: Node) -> tuple[str, ...]:
         """Simplifies, folds, or really adds the node."""
+        kinds = None
         if not node.domain:
+            if node.op in peepholes.RESHAPING:
+                kinds, shape = shapes.infer(self, node), self.types[node.inputs[0]].shape
+                if shape is not None and kinds[0].shape == shape:
+                    return node.inputs[:1]
             shorter = peepholes.shorten(self, node)
             if shorter is not None:
                 return shorter
             folded = folding.fold(self, node)
             if folded is not None:
                 return tuple(self.constant(array) for array in folded)
-        for name, kind in zip(node.outputs, shapes.infer(self, node), strict=True):
+        for name, kind in zip(node.outputs, kinds or shapes.infer(self, node), strict=True):
             self.types[name] = kind
         bounds.count_fixed(self, node)
         known = values.evaluate(self, node) if not node.domain else None

@@ -18,6 +18,8 @@ STANDARD = ("", "ai.onnx")
 # Operators that ONNX Runtime has in ONNX's domain at opsets that do not know them.
 MISPLACED = frozenset(("LayerNormalization", "SimplifiedLayerNormalization"))
 RUNTIME_OWN = {(domain, name) for domain in STANDARD for name in MISPLACED}
+# What the type of an attribute may be.
+KINDS = frozenset(onnx.AttributeProto.AttributeType.values())
 
 
 def inspect(model: onnx.ModelProto) -> None:
@@ -173,6 +175,7 @@ def _check_graph(
     _check_text([*given, *free, *(part.name for part in (*graph.output, *graph.initializer))])
     doubled = [name for name in given if given.count(name) > 1]
     made = {*given, *(t.name for t in graph.initializer)}
+    unchecked = local | RUNTIME_OWN
     for node in graph.node:
         missing = [n for n in node.input if n and n not in made and n not in outer]
         if missing:
@@ -181,7 +184,7 @@ def _check_graph(
                 "weights are missing, or the graph is cyclic or cut off"
             )
         _check_words(node)
-        if (node.domain, node.op_type) not in local | RUNTIME_OWN:
+        if (node.domain, node.op_type) not in unchecked:
             _check_node(node, context)
         for attribute in node.attribute:
             for inner in inner_graphs(attribute):
@@ -207,9 +210,8 @@ def _check_words(node: onnx.NodeProto) -> None:
     words = [node.op_type, node.domain, node.name, *node.input, *node.output]
     words += [attribute.name for attribute in node.attribute]
     _check_text(words)
-    kinds = onnx.AttributeProto.AttributeType.values()
     for attribute in node.attribute:
-        typed = attribute.type in kinds and attribute.type != onnx.AttributeProto.UNDEFINED
+        typed = attribute.type in KINDS and attribute.type != onnx.AttributeProto.UNDEFINED
         if not typed and not attribute.ref_attr_name:
             raise ModelError(f"{_named(node)}: attribute {attribute.name!r} has no known type")
 

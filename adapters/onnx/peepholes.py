@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pertcore.adapters.onnx import shapes
-
 if TYPE_CHECKING:
     from pertcore.adapters.onnx.graph import Graph
     from pertcore.adapters.onnx.nodes import Node
+
+
+# Idle where the shape that they make is there already.
+RESHAPING = frozenset(("Reshape", "Expand", "Squeeze", "Flatten"))
 
 
 def shorten(graph: Graph, node: Node) -> tuple[str, ...] | None:
@@ -35,13 +37,6 @@ def _cast(graph: Graph, node: Node) -> tuple[str, ...] | None:
 
     same = graph.types[node.inputs[0]].dtype == helper.tensor_dtype_to_np_dtype(node.attrs["to"])
     return node.inputs[:1] if same else None
-
-
-def _same_shape(graph: Graph, node: Node) -> tuple[str, ...] | None:
-    """Reshape, Expand, Squeeze, Flatten to the shape that is there already."""
-    shape = graph.types[node.inputs[0]].shape
-    idle = shape is not None and shapes.infer(graph, node)[0].shape == shape
-    return node.inputs[:1] if idle else None
 
 
 def _transpose(graph: Graph, node: Node) -> tuple[str, ...] | None:
@@ -85,10 +80,6 @@ RULES: dict[str, Callable[[Graph, Node], tuple[str, ...] | None]] = {
     "Dropout": _dropout,
     "Cast": _cast,
     "MaxPool": _max_pool,
-    "Reshape": _same_shape,
-    "Expand": _same_shape,
-    "Squeeze": _same_shape,
-    "Flatten": _same_shape,
     "Transpose": _transpose,
     "Mul": _neutral(1.0),
     "Div": _neutral(1.0),

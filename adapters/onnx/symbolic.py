@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 Monomial = tuple["str | Floor", ...]
 
@@ -95,10 +96,21 @@ def symbols(dim: int | Poly) -> set[str]:
 
 
 def product(dims: Iterable[int | Poly]) -> int | Poly:
+    return _product(tuple(dims))
+
+
+@lru_cache(maxsize=4096)
+def _product(dims: tuple[int | Poly, ...]) -> int | Poly:
     result: int | Poly = 1
     for dim in dims:
         result = result * dim
     return result
+
+
+@lru_cache(maxsize=4096)
+def only_atom(dim: Poly) -> str | None:
+    """How a dimension with one symbol or floor in it is spelled, None for more."""
+    return str(dim) if len(dim.atoms) == 1 else None
 
 
 def _atom_value(atom: str | Floor, values: Mapping[str, int]) -> int:
