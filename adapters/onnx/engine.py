@@ -15,7 +15,7 @@ from pertcore.adapters.onnx.derive import VALUE, Derivatives, Product
 from pertcore.adapters.onnx.device import read
 from pertcore.adapters.onnx.graph import Graph
 from pertcore.adapters.onnx.pieces import available, gains, side_by_side
-from pertcore.adapters.onnx.sessions import CPU, Bound, Session, place, place_copy
+from pertcore.adapters.onnx.sessions import CPU, Bound, Session, place, place_copy, shares_memory
 from pertcore.adapters.onnx.slots import LARGEST, Lease, Slot, Slots
 from pertcore.adapters.onnx.symbolic import BATCH, symbols
 from pertcore.arrays import contiguous, library
@@ -159,6 +159,7 @@ class Engine:
         every = [self.graph.types[name] for name in (*self.residuals, self.output_value)]
         return (
             tuple(self.providers or CPU) == CPU
+            and shares_memory()
             and all(isinstance(self.batch_axes.get(name), tuple) for name in self.residuals)
             and all(kind.dtype.kind in "fiub" for kind in every)
             and all(symbols(dim) <= {BATCH} for kind in every for dim in kind.shape or ())

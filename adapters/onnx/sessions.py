@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
+import numpy as np
 import onnx
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as pybind
@@ -204,6 +205,13 @@ def place_copy(array: Array, providers: Sequence[str] | None) -> Any:
     )
     made.update_inplace(array)
     return made
+
+
+@cache
+def shares_memory() -> bool:
+    """Whether an array of a value on the CPU is the value's own memory, as `Bound` takes it."""
+    value = place_copy(np.zeros(1), None)
+    return bool(value.numpy().ctypes.data == value.data_ptr())
 
 
 def first(providers: Sequence[str] | None) -> str:

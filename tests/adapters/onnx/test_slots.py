@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from pertcore.adapters.onnx import engine, kept, sessions, slots
+from pertcore.adapters.onnx import engine, kept, slots
 from pertcore.adapters.onnx.adapter import from_onnx
 from pertcore.errors import ModelError
 from tests.adapters.onnx.models import model, small_net, value, weight
@@ -209,9 +209,13 @@ def test_a_run_that_fails_says_so(oracle, monkeypatch):
     np.testing.assert_array_equal(lin.vjp(v), lin.vjp(v))
 
 
-def test_no_slots_on_other_devices(oracle, monkeypatch):
-    assert oracle._engine._still
-    monkeypatch.setattr(oracle._engine, "providers", ["CUDAExecutionProvider"])
-    del oracle._engine.__dict__["_still"]
-    assert not oracle._engine._still
-    assert engine.CPU == sessions.CPU
+def test_no_slots_on_other_devices_or_where_arrays_are_copies(oracle, monkeypatch):
+    core = oracle._engine
+    assert core._still
+    del core.__dict__["_still"]
+    with monkeypatch.context() as patch:
+        patch.setattr(core, "providers", ["CUDAExecutionProvider"])
+        assert not core._still
+    del core.__dict__["_still"]
+    monkeypatch.setattr(engine, "shares_memory", lambda: False)
+    assert not core._still
