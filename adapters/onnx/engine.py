@@ -121,13 +121,14 @@ class Engine:
 
     def value(self, x: Array) -> Array:
         """f(x) alone."""
+        x = contiguous(x)
         return read(self._plain.run({self._input: place(x, self.providers)})[0], x)
 
     def run(self, x: Array) -> tuple[Array, dict[str, Any]]:
         """f(x), (n, *out), and the residuals by name (OrtValues)."""
         # The caller may write to x later, and to the value that it gets: a residual of either
         # needs memory of its own.
-        keeps = self._input in self.residuals
+        keeps, x = self._input in self.residuals, contiguous(x)
         point = (place_copy if keeps else place)(x, self.providers)
         forward = self._forward
         residuals = dict(zip(forward.outputs, forward.run({self._input: point}), strict=True))
