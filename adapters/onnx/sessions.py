@@ -197,9 +197,11 @@ def place(array: Array, providers: Sequence[str] | None) -> Any:
 
 
 def place_copy(array: Array, providers: Sequence[str] | None) -> Any:
-    """The same with memory of its own."""
+    """The same with memory of its own, which a value on the device has anyhow."""
     if on_device(array):
         return Lent(array.copy())
+    if on_gpu(first(providers)):
+        return place(array, providers)
     made = pybind.OrtValue.ortvalue_from_shape_and_type(
         list(array.shape), array.dtype, _device(first(providers))
     )
