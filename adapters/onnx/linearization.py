@@ -84,8 +84,7 @@ class OnnxLinearization:
                 f"{kind}: the (co)tangent is a {_kind(v)} and the model was linearised at a "
                 f"{_kind(self.value)}: give the same kind"
             )
-        v = checked(kind, v, n, given, self.engine.dtype)
-        lead = count(self.calls, kind, v, given)
+        v, lead = counted(self.calls, kind, v, (n, *given), self.engine.dtype)
         if v.size == 0:
             return library(v).zeros((*lead, n, *made), self.engine.dtype)
         if len(self.held) == 1:
@@ -138,8 +137,8 @@ class LoopedLinearization:
         return replace(self, value=self.value[index], places=places)
 
     def _product(self, kind: str, v: Array, given: tuple[int, ...], made: tuple[int, ...]) -> Array:
-        v = checked(kind, v, len(self.places), given, self.engine.dtype)
-        lead = count(self.calls, kind, v, given)
+        shape = len(self.places), *given
+        v, lead = counted(self.calls, kind, v, shape, self.engine.dtype)
         found = np.zeros((*lead, len(self.places), *made), self.engine.dtype)
         every: tuple[Any, ...] = (slice(None),) * len(lead)
         for run, samples in self._turns() if v.size else ():
@@ -162,22 +161,22 @@ class LoopedLinearization:
             left = np.delete(left, first)
 
 
-def checked(kind: str, v: Array, n: int, given: tuple[int, ...], dtype: Any) -> Array:
-    """(Co)tangents in the model's type. Raises InputError for another shape than (n, *given) or
-    (c, n, *given)."""
+def counted(
+    calls: Calls, kind: str, v: Array, shape: tuple[int, ...], dtype: Any
+) -> tuple[Array, tuple[int, ...]]:
+    """(Co)tangents in the model's type, each counted as one call a sample; and the axis before the
+    batch, (c,) or (). Raises InputError for another shape than `shape`, (n, ...), or (c, n, ...).
+    """
     v = contiguous(v if on_device(v) else np.asarray(v), dtype)
-    if v.shape[-len(given) - 1 :] != (n, *given) or v.ndim > len(given) + 2:
+    lead = v.shape[: v.ndim - len(shape)] if v.ndim > len(shape) else ()
+    if v.shape != (*lead, *shape) or len(lead) > 1:
+        n, *given = shape
         raise InputError(
-            f"{kind}: got shape {v.shape}, expected ({n}, *{given}) or (c, {n}, *{given})"
+            f"{kind}: got shape {v.shape}, expected ({n}, *{tuple(given)}) or "
+            f"(c, {n}, *{tuple(given)})"
         )
-    return v
-
-
-def count(calls: Calls, kind: str, v: Array, given: tuple[int, ...]) -> tuple[int, ...]:
-    """One call a sample and (co)tangent; returns what is before the batch: (c,) or ()."""
-    *lead, n = v.shape[: v.ndim - len(given)]
-    setattr(calls, kind, getattr(calls, kind) + n * math.prod(lead))
-    return tuple(lead)
+    setattr(calls, kind, getattr(calls, kind) + math.prod(lead) * shape[0])
+    return v, lead
 
 
 def _kind(array: Any) -> str:
