@@ -1,6 +1,7 @@
 """Small batches of one size, one after the other, in memory that stays: the same numbers, and what
 was given out is never written to again."""
 
+import gc
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -126,6 +127,24 @@ def test_samples_taken_from_a_slot(oracle, monkeypatch):
         np.testing.assert_allclose(
             part.vjp(v[[4, 0, 3]]), expected[1][[4, 0, 3]], rtol=1e-5, atol=1e-6
         )
+
+
+def test_the_value_and_what_was_taken_own_their_memory():
+    oracle = from_onnx(small_net(), threads=1)
+    ((x, v, _),) = some(oracle, 1, n=64)
+    lin = oracle.linearize(x)
+    whole = lin.vjp(v)
+    lin.value[:] = 7
+    np.testing.assert_array_equal(lin.vjp(v), whole)
+    part = lin.take(np.arange(0, 64, 2))
+    part.vjp(v[::2])
+    inner = part.take(np.arange(1, 32, 2))
+    sizes = [held.numpy().nbytes for held in part.held[0].residuals.values()]
+    del lin, part
+    gc.collect()
+    rubbish = [np.full(size, 255, np.uint8) for size in sizes * 20]
+    np.testing.assert_array_equal(inner.vjp(v[2::4]), whole[2::4])
+    assert len(rubbish) == 20 * len(sizes)
 
 
 def test_threads_may_share_a_linearisation_and_an_oracle(oracle, monkeypatch):
