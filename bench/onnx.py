@@ -261,7 +261,7 @@ def write(path: Path | None, report: dict[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, default=None, help="write the figures as JSON")
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=9, help="at least so many a cell")
     parser.add_argument("--threads", nargs="*", type=int, default=[1, 2])
     parser.add_argument("--quick", action="store_true", help="small batches, eager only")
     parser.add_argument("--only", nargs="*", default=CELLS, help="names of networks")

@@ -23,7 +23,7 @@ from pertcore.adapters.onnx.linearization import (
     batch_axes,
 )
 from pertcore.adapters.onnx.load import load
-from pertcore.adapters.onnx.pieces import LEAST, pieces
+from pertcore.adapters.onnx.pieces import pieces
 from pertcore.adapters.onnx.select import Choice, choose
 from pertcore.adapters.onnx.sessions import check_device, first, on_gpu
 from pertcore.adapters.onnx.untouched import UserModel, runs
@@ -271,8 +271,7 @@ class OnnxOracle:
         if len(x) == 0:
             nothing = library(x).zeros((0, *self.output_shape), self.dtype)
             return OnnxLinearization(self._engine, self.calls, nothing, [])
-        few = len(x) < 2 * LEAST or not self._divides
-        parts = [] if few else pieces(len(x), self._engine.threads)
+        parts = pieces(len(x), self._engine.threads) if self._divides else []
         if len(parts) < 2:
             value, residuals, lease = self._engine.run_again(x)
             held = [Piece(residuals, slice(0, len(x)), keeps=lease)]

@@ -7,8 +7,6 @@ from copy import copy
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from pertcore.adapters.onnx.blocks import Handover, worthwhile
 from pertcore.adapters.onnx.bounds import within_memory
 from pertcore.adapters.onnx.derive import VALUE, Derivatives, Product
@@ -18,7 +16,7 @@ from pertcore.adapters.onnx.pieces import available, gains, side_by_side
 from pertcore.adapters.onnx.sessions import CPU, Bound, Session, place, place_copy, shares_memory
 from pertcore.adapters.onnx.slots import LARGEST, Lease, Slot, Slots
 from pertcore.adapters.onnx.symbolic import BATCH, symbols
-from pertcore.arrays import contiguous, library
+from pertcore.arrays import library
 from pertcore.errors import CapabilityError, ModelError
 from pertcore.oracle import Array
 
@@ -121,22 +119,20 @@ class Engine:
 
     def value(self, x: Array) -> Array:
         """f(x) alone."""
-        x = contiguous(x)
         return read(self._plain.run({self._input: place(x, self.providers)})[0], x)
 
     def run(self, x: Array) -> tuple[Array, dict[str, Any]]:
         """f(x), (n, *out), and the residuals by name (OrtValues)."""
         # The caller may write to x later, and to the value that it gets: a residual of either
         # needs memory of its own.
-        keeps, x = self._input in self.residuals, contiguous(x)
-        point = (place_copy if keeps else place)(x, self.providers)
-        forward = self._forward
-        residuals = dict(zip(forward.outputs, forward.run({self._input: point}), strict=True))
+        kept = self._input in self.residuals
+        point = (place_copy if kept else place)(x, self.providers)
+        made = self._forward.run({self._input: point})
+        residuals = dict(zip(self._forward.outputs, made, strict=True))
         result = residuals.pop(VALUE)
         value = read(result, x)
-        if value.shape[1:] != self.output_shape or value.ndim == 0:
-            self._check(value.shape)
-        if keeps:
+        self._check(value.shape)
+        if kept:
             residuals[self._input] = point
         if self.output_value in self.residuals:
             residuals[self.output_value], value = result, value.copy()
@@ -167,11 +163,11 @@ class Engine:
         )
 
     def _make_slot(self, x: Array, value: Array, residuals: dict[str, Any]) -> None:
-        like = {name: np.empty_like(value.numpy()) for name, value in residuals.items()}
-        like |= {VALUE: np.empty_like(value), self._input: x}
-        if sum(array.nbytes for array in like.values()) > LARGEST:
+        arrays = {name: residual.numpy() for name, residual in residuals.items()}
+        arrays |= {VALUE: value, self._input: x}
+        if sum(array.nbytes for array in arrays.values()) > LARGEST:
             return
-        values = {name: place_copy(array, self.providers) for name, array in like.items()}
+        values = {name: place_copy(array, self.providers) for name, array in arrays.items()}
         values[self.output_value] = values[VALUE]
         forward = Bound(self._forward, {self._input: values[self._input]}, self._input, values)
         self._slots.put(len(x), Slot({name: values[name] for name in self.residuals}, forward))
@@ -208,14 +204,13 @@ class Engine:
 
     def product(self, kind: str, v: Array, residuals: dict[str, Any], *, many: bool) -> Array:
         """J^T v ("vjp") or J u ("jvp"); with `many`, v has a leading axis."""
-        opened = self._sessions.get((kind, many)) or self.open(kind, many=many)
+        opened = self.open(kind, many=many)
         if opened is None:
             # A rule that needs more of the model for many than for one: one after the other.
             rows = [self.product(kind, row, residuals, many=False) for row in v]
             return library(v).stack(rows)
         session, plan = opened
         feeds = {name: residuals[name] for name in plan.residuals}
-        v = contiguous(v)
         feeds[plan.seeds[0]] = place(v, self.providers)
         return read(session.run(feeds)[0], v)
 

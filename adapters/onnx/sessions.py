@@ -189,8 +189,8 @@ def _device(provider: str) -> Any:
 
 
 def place(array: Array, providers: Sequence[str] | None) -> Any:
-    """A C-contiguous array as a value on the device of the first of `providers`; CuPy arrays are
-    lent. On the CPU the value is the array's own memory, which must outlive it."""
+    """The array as a value on the device of the first of `providers`; CuPy arrays are lent. On the
+    CPU a C-contiguous array stays where it is, and has to outlive the value."""
     if on_device(array):
         return Lent(array)
     return pybind.OrtValue.ortvalue_from_numpy(array, _device(first(providers)))
