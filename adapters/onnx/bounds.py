@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from pertcore.adapters.onnx.nodes import every_node
-from pertcore.adapters.onnx.symbolic import Poly, evaluate, symbols
+from pertcore.adapters.onnx.symbolic import Poly, Shape, evaluate, symbols
 from pertcore.errors import CapabilityError, ModelError, PertcoreError
 
 if TYPE_CHECKING:
@@ -40,15 +40,20 @@ TROUBLE = (
 def check(node: Node, kinds: Sequence[Type]) -> None:
     """Raises ModelError for a negative dimension and for a tensor beyond all bounds."""
     for kind in kinds:
-        shape = kind.shape or ()
-        size = least(shape)
-        negative = any(isinstance(dim, int) and dim < 0 for dim in shape)
-        if negative or size > LARGEST_TENSOR:
-            what = "a negative dimension" if negative else f"{size:.3g} numbers a sample"
-            raise ModelError(
-                f"{node.op} {node.label!r} makes a tensor of shape "
-                f"({', '.join(map(str, shape))[:200]}), {what}: at most 2^28 are taken"
-            )
+        wrong = _beyond(kind.shape or ())
+        if wrong:
+            raise ModelError(f"{node.op} {node.label!r} makes a tensor of shape {wrong}")
+
+
+@lru_cache(maxsize=4096)
+def _beyond(shape: Shape) -> str:
+    """The shape and what is wrong with it, nothing where it may be."""
+    size = least(shape)
+    negative = any(isinstance(dim, int) and dim < 0 for dim in shape)
+    if not negative and size <= LARGEST_TENSOR:
+        return ""
+    what = "a negative dimension" if negative else f"{size:.3g} numbers a sample"
+    return f"({', '.join(map(str, shape))[:200]}), {what}: at most 2^28 are taken"
 
 
 def check_work(graph: Graph, weights: int) -> None:
@@ -91,7 +96,8 @@ def _entries(graph: Graph, name: str) -> int:
     return least(graph.types[name].shape or ()) if name else 0
 
 
-def least(shape: Sequence[int | Poly]) -> int:
+@lru_cache(maxsize=4096)
+def least(shape: Shape) -> int:
     """Entries of a tensor where every symbol is one."""
     total = 1
     for dim in shape:
@@ -99,7 +105,6 @@ def least(shape: Sequence[int | Poly]) -> int:
     return total
 
 
-@lru_cache(maxsize=4096)
 def _of_ones(dim: Poly) -> int:
     try:
         return max(evaluate(dim, dict.fromkeys(symbols(dim), 1)), 1)
@@ -148,11 +153,11 @@ def check_turns(graph: Graph, node: Node) -> None:
 def check_sample(name: str, dims: Sequence[int | Poly]) -> None:
     """Raises CapabilityError for an input of more entries a sample, or in all of its fixed batch,
     than are taken."""
-    if least(dims) > LARGEST_SAMPLE:
+    if least(tuple(dims)) > LARGEST_SAMPLE:
         fixed = isinstance(dims[0], int) and dims[0] > 1
         what = f"in its fixed batch of {dims[0]}" if fixed else "a sample"
         raise CapabilityError(
-            f"input {name!r} has {least(dims):.3g} numbers {what}: at most 2^25 are taken"
+            f"input {name!r} has {least(tuple(dims)):.3g} numbers {what}: at most 2^25 are taken"
         )
 
 

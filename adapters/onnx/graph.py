@@ -138,7 +138,7 @@ class Graph:
         """Adds an operator, or finds that its result is there already; returns output names."""
         attributes = dict(attrs or {})
         names = tuple(inputs)
-        if any(name in self.sequences for name in names):
+        if not self.sequences.keys().isdisjoint(names):
             return self._of_sequence(op, names, label)
         if self.parent is not None and not self.inner and self._belongs_to_parent(op, names):
             return self.parent.emit(op, names, attributes, outputs=outputs, domain=domain)
@@ -204,7 +204,7 @@ class Graph:
         return name
 
     def _belongs_to_parent(self, op: str, names: tuple[str, ...]) -> bool:
-        if any(name in self.local for name in names):
+        if not self.local.isdisjoint(names):
             return False
         whole = op not in STAYING and all(self.types[n].dtype.kind in "iu" for n in names if n)
         return whole or op in ("Shape", "Size") or op.startswith("Reduce")

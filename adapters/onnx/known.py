@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pertcore.adapters.onnx.nodes import Node
-from pertcore.adapters.onnx.symbolic import Poly, symbol
+from pertcore.adapters.onnx.symbolic import Poly, Shape, symbol
 
 if TYPE_CHECKING:
     from pertcore.adapters.onnx.graph import Graph
-
-Shape = tuple["int | Poly", ...]
 
 
 class Known:
@@ -51,12 +49,13 @@ class Unknown(Exception):  # noqa: N818
     """This rule cannot tell; ONNX's own inference is asked."""
 
 
-def broadcast(*shapes: Sequence[int | Poly]) -> Shape:
+@lru_cache(maxsize=4096)
+def broadcast(*shapes: Shape) -> Shape:
     """NumPy's broadcast shape; a symbol that meets another one is taken to equal it."""
     if all(shape == shapes[0] for shape in shapes):
-        return tuple(shapes[0])
+        return shapes[0]
     rank = max(map(len, shapes))
-    padded = [(1,) * (rank - len(s)) + tuple(s) for s in shapes]
+    padded = [(1,) * (rank - len(s)) + s for s in shapes]
     result: list[int | Poly] = []
     for dims in zip(*padded, strict=True):
         real = [d for d in dims if d != 1]

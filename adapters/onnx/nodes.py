@@ -43,15 +43,11 @@ class Node:
     @property
     def captures(self) -> tuple[str, ...]:
         """What its inner graphs use of the values around them."""
-        bodies = self.bodies
-        if not bodies:
-            return ()
-        return tuple(dict.fromkeys(name for body in bodies for name in body.captures))
+        return tuple(dict.fromkeys(name for body in self.bodies for name in body.captures))
 
     @property
     def reads(self) -> tuple[str, ...]:
-        captures = self.captures
-        return (*self.inputs, *captures) if captures else self.inputs
+        return (*self.inputs, *self.captures) if self.bodies else self.inputs
 
 
 @dataclass
@@ -94,7 +90,7 @@ def live_nodes(nodes: Sequence[Node], wanted: Sequence[str]) -> list[Node]:
     needed = set(wanted)
     kept = []
     for node in reversed(nodes):
-        if any(name in needed for name in node.outputs):
+        if not needed.isdisjoint(node.outputs):
             needed.update(node.reads)
             kept.append(node)
     return kept[::-1]

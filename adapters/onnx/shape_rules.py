@@ -132,7 +132,7 @@ def _pad(k: Known) -> Any:
 
 
 def _expand(k: Known) -> Any:
-    return [(k.dtype(), broadcast(k.shape(), k.ints(1)))]
+    return [(k.dtype(), broadcast(k.shape(), tuple(k.ints(1))))]
 
 
 def _tile(k: Known) -> Any:

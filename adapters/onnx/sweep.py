@@ -55,7 +55,7 @@ def _between(
     relevant = set(outputs)
     nodes: list[Node] = []
     for node in reversed(graph.nodes):
-        if any(name in relevant for name in node.outputs):
+        if not relevant.isdisjoint(node.outputs):
             if any(name in active and name in relevant for name in node.outputs):
                 nodes.append(node)
             relevant.update(node.reads)
@@ -64,7 +64,7 @@ def _between(
     if unknown:
         raise CapabilityError(f"no derivative rule for {_listed(unknown)}; {ALTERNATIVE}")
     for node in graph.nodes:
-        if any(name in relevant for name in node.outputs):
+        if not relevant.isdisjoint(node.outputs):
             _check_still(graph, node, active)
     passed = _passed(nodes, (active & relevant).difference(wrt, outputs))
     return Activity(active & relevant, nodes, passed), stopped, relevant

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 Monomial = tuple["str | Floor", ...]
+Shape = tuple["int | Poly", ...]
 
 # The free first axis of inputs.
 BATCH = "N"

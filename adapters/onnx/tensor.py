@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pertcore.adapters.onnx.symbolic import Poly
+from pertcore.adapters.onnx.symbolic import Shape
 from pertcore.errors import CapabilityError
 from pertcore.oracle import Array
 
 if TYPE_CHECKING:
     from pertcore.adapters.onnx.op import Op
-
-Shape = tuple["int | Poly", ...]
 
 
 class Tensor:
