@@ -271,7 +271,7 @@ class OnnxOracle:
         if len(x) == 0:
             nothing = library(x).zeros((0, *self.output_shape), self.dtype)
             return OnnxLinearization(self._engine, self.calls, nothing, [])
-        parts = pieces(len(x), self._engine.threads) if self._divides else []
+        parts = pieces(len(x), self._engine.threads) if self._divides else ()
         if len(parts) < 2:
             value, residuals, lease = self._engine.run_again(x)
             held = [Piece(residuals, slice(0, len(x)), keeps=lease)]

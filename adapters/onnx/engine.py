@@ -142,9 +142,9 @@ class Engine:
         """`run`, in memory that stays where batches of one size follow each other; it is the
         residuals' as long as the lease is held."""
         n = len(x)
-        slot = self._slots.take(n)
-        if slot is not None:
-            return slot.linearize(x), slot.values, Lease(self._slots, slot, n)
+        lease = self._slots.take(n)
+        if lease is not None:
+            return lease.slot.linearize(x), lease.slot.values, lease
         value, residuals = self.run(x)
         if self._slots.again(n) and self._still:
             self._make_slot(x, value, residuals)

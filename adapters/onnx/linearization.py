@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -78,13 +77,8 @@ class OnnxLinearization:
         return OnnxLinearization(self.engine, self.calls, value, held)
 
     def _product(self, kind: str, v: Array, given: tuple[int, ...], made: tuple[int, ...]) -> Array:
+        v, lead = counted(self.calls, kind, v, self.value, given, self.engine.dtype)
         n = len(self.value)
-        if on_device(v) != on_device(self.value):
-            raise InputError(
-                f"{kind}: the (co)tangent is a {_kind(v)} and the model was linearised at a "
-                f"{_kind(self.value)}: give the same kind"
-            )
-        v, lead = counted(self.calls, kind, v, (n, *given), self.engine.dtype)
         if v.size == 0:
             return library(v).zeros((*lead, n, *made), self.engine.dtype)
         if len(self.held) == 1:
@@ -137,8 +131,7 @@ class LoopedLinearization:
         return replace(self, value=self.value[index], places=places)
 
     def _product(self, kind: str, v: Array, given: tuple[int, ...], made: tuple[int, ...]) -> Array:
-        shape = len(self.places), *given
-        v, lead = counted(self.calls, kind, v, shape, self.engine.dtype)
+        v, lead = counted(self.calls, kind, v, self.value, given, self.engine.dtype)
         found = np.zeros((*lead, len(self.places), *made), self.engine.dtype)
         every: tuple[Any, ...] = (slice(None),) * len(lead)
         for run, samples in self._turns() if v.size else ():
@@ -162,20 +155,28 @@ class LoopedLinearization:
 
 
 def counted(
-    calls: Calls, kind: str, v: Array, shape: tuple[int, ...], dtype: Any
+    calls: Calls, kind: str, v: Array, value: Array, given: tuple[int, ...], dtype: Any
 ) -> tuple[Array, tuple[int, ...]]:
     """(Co)tangents in the model's type, each counted as one call a sample; and the axis before the
-    batch, (c,) or (). Raises InputError for another shape than `shape`, (n, ...), or (c, n, ...).
+    batch, (c,) or (). `value` is f(x), (n, *out). Raises InputError for another shape than
+    (n, *given), or (c, n, *given), and for an array on another device than the value.
     """
-    v = contiguous(v if on_device(v) else np.asarray(v), dtype)
-    lead = v.shape[: v.ndim - len(shape)] if v.ndim > len(shape) else ()
-    if v.shape != (*lead, *shape) or len(lead) > 1:
-        n, *given = shape
-        raise InputError(
-            f"{kind}: got shape {v.shape}, expected ({n}, *{tuple(given)}) or "
-            f"(c, {n}, *{tuple(given)})"
-        )
-    setattr(calls, kind, getattr(calls, kind) + math.prod(lead) * shape[0])
+    if type(v) is not type(value):
+        if on_device(v) != on_device(value):
+            raise InputError(
+                f"{kind}: the (co)tangent is a {_kind(v)} and the model was linearised at a "
+                f"{_kind(value)}: give the same kind"
+            )
+        v = library(value).asarray(v)
+    v, shape, lead = contiguous(v, dtype), (len(value), *given), ()
+    if v.shape != shape:
+        lead = v.shape[:1]
+        if v.shape != (*lead, *shape):
+            raise InputError(
+                f"{kind}: got shape {v.shape}, expected ({len(value)}, *{given}) or "
+                f"(c, {len(value)}, *{given})"
+            )
+    setattr(calls, kind, getattr(calls, kind) + (lead[0] if lead else 1) * shape[0])
     return v, lead
 
 

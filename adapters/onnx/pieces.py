@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from typing import TypeVar
 
@@ -32,14 +32,14 @@ def gains(graph: Graph) -> bool:
     return weights <= HEAVY and any(node.op == "Conv" for node in graph.nodes)
 
 
-def pieces(n: int, threads: int) -> list[slice]:
+@lru_cache(maxsize=64)
+def pieces(n: int, threads: int) -> tuple[slice, ...]:
     """n samples in pieces of nearly the same size, as many as keep all threads busy."""
     count = max(-(-n // MOST), min(threads, n // LEAST), 1)
-    if count == 1:
-        return [slice(0, n)]
-    count = -(-count // threads) * threads
+    if count > 1:
+        count = -(-count // threads) * threads
     starts = [n * i // count for i in range(count + 1)]
-    return [slice(a, b) for a, b in pairwise(starts)]
+    return tuple(slice(a, b) for a, b in pairwise(starts))
 
 
 def available() -> int:

@@ -40,28 +40,33 @@ class Slots:
         before, self._last = self._last, n
         return before == n
 
-    def take(self, n: int) -> Slot | None:
+    def take(self, n: int) -> Lease | None:
         """One for n samples, if there is one. Threads may ask at once: `pop` is atomic."""
         try:
-            return self._free[n].pop()
+            free = self._free[n]
+            return Lease(free.pop(), free)
         except (KeyError, IndexError):
             return None
 
     def put(self, n: int, slot: Slot) -> None:
+        """A new one for n samples; those of other sizes are dropped where there are many sizes."""
         if n not in self._free and len(self._free) >= SIZES:
             self._free = {}
-        free = self._free.setdefault(n, [])
-        if len(free) < EACH:
-            free.append(slot)
+        _put(slot, self._free.setdefault(n, []))
 
 
 class Lease:
     """A slot in use: it goes back when the last who reads its values is gone."""
 
-    __slots__ = ("_n", "_slots", "slot")
+    __slots__ = ("_free", "slot")
 
-    def __init__(self, slots: Slots, slot: Slot, n: int) -> None:
-        self._slots, self.slot, self._n = slots, slot, n
+    def __init__(self, slot: Slot, free: list[Slot]) -> None:
+        self.slot, self._free = slot, free
 
     def __del__(self) -> None:
-        self._slots.put(self._n, self.slot)
+        _put(self.slot, self._free)
+
+
+def _put(slot: Slot, free: list[Slot]) -> None:
+    if len(free) < EACH:
+        free.append(slot)
