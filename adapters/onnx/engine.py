@@ -7,12 +7,14 @@ from copy import copy
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from pertcore.adapters.onnx.blocks import Handover, worthwhile
 from pertcore.adapters.onnx.bounds import within_memory
 from pertcore.adapters.onnx.derive import VALUE, Derivatives, Product
 from pertcore.adapters.onnx.device import read
 from pertcore.adapters.onnx.graph import Graph
-from pertcore.adapters.onnx.pieces import available, gains, side_by_side
+from pertcore.adapters.onnx.pieces import TOGETHER, available, gains, pieces, side_by_side
 from pertcore.adapters.onnx.sessions import CPU, Bound, Session, place, place_copy, shares_memory
 from pertcore.adapters.onnx.slots import LARGEST, Lease, Slot, Slots
 from pertcore.adapters.onnx.symbolic import BATCH, symbols
@@ -203,7 +205,8 @@ class Engine:
             )
 
     def product(self, kind: str, v: Array, residuals: dict[str, Any], *, many: bool) -> Array:
-        """J^T v ("vjp") or J u ("jvp"); with `many`, v has a leading axis."""
+        """J^T v ("vjp") or J u ("jvp"); with `many`, v has a leading axis, and a convolutional
+        network takes some of it at a time."""
         opened = self.open(kind, many=many)
         if opened is None:
             # A rule that needs more of the model for many than for one: one after the other.
@@ -211,8 +214,14 @@ class Engine:
             return library(v).stack(rows)
         session, plan = opened
         feeds = {name: residuals[name] for name in plan.residuals}
-        feeds[plan.seeds[0]] = place(v, self.providers)
-        return read(session.run(feeds)[0], v)
+        turns: tuple[slice, ...] = (slice(None),)
+        if many and self.gains:
+            turns = pieces(len(v), 1, max(TOGETHER // v.shape[1], 1))
+        made = []
+        for turn in turns:
+            feeds[plan.seeds[0]] = place(v[turn], self.providers)
+            made.append(read(session.run(feeds)[0], v))
+        return made[0] if len(made) == 1 else np.concatenate(made)
 
     def open(self, kind: str, *, many: bool) -> tuple[Session, Product] | None:
         """Loads what `product` runs; None where many need more residuals than there are."""

@@ -19,6 +19,8 @@ from pertcore.adapters.onnx.graph import Graph
 
 # Samples of a piece, at most and, where a batch is divided for the sake of threads, at least.
 MOST, LEAST = 32, 4
+# (Co)tangents times samples that one run takes, at most: they share the residuals.
+TOGETHER = 128
 # Bytes of constants above which no second set of sessions is opened for the pieces.
 HEAVY = 1 << 28
 
@@ -33,9 +35,10 @@ def gains(graph: Graph) -> bool:
 
 
 @lru_cache(maxsize=64)
-def pieces(n: int, threads: int) -> tuple[slice, ...]:
-    """n samples in pieces of nearly the same size, as many as keep all threads busy."""
-    count = max(-(-n // MOST), min(threads, n // LEAST), 1)
+def pieces(n: int, threads: int, most: int = MOST) -> tuple[slice, ...]:
+    """n samples in pieces of nearly the same size, `most` at most, as many as keep all threads
+    busy."""
+    count = max(-(-n // most), min(threads, n // LEAST), 1)
     if count > 1:
         count = -(-count // threads) * threads
     starts = [n * i // count for i in range(count + 1)]

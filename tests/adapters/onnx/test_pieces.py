@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from onnx import helper
 
 from pertcore.adapters.onnx.adapter import from_onnx
-from pertcore.adapters.onnx.pieces import LEAST, MOST, pieces, side_by_side
+from pertcore.adapters.onnx.pieces import LEAST, MOST, TOGETHER, pieces, side_by_side
+from pertcore.adapters.onnx.sessions import Session
 from tests.adapters.onnx.models import model, small_net, value, weight
 
 RNG = np.random.default_rng(0)
@@ -83,6 +84,29 @@ def test_samples_are_taken_across_pieces_and_again(oracle, index):
     # One not yet gathered, the other gathered already.
     for point in (lin.take(index), taken):
         close(point.take(again).vjp(V[0][index][again]), wanted[again])
+
+
+@pytest.mark.parametrize("n", [1, 5, 2 * TOGETHER])
+def test_many_cotangents_are_divided_and_give_the_same(monkeypatch, n):
+    oracle = from_onnx(small_net(), threads=1)
+    oracle._divides = False  # One run of the model, whatever n.
+    lin = oracle.linearize(np.resize(X, (n, 1, 8, 8)))
+    c = 2 * TOGETHER // min(n, TOGETHER) + 3
+    v = RNG.standard_normal((c, n, 3)).astype(np.float32)
+    u = RNG.standard_normal((c, n, 1, 8, 8)).astype(np.float32)
+    wanted = [np.stack([lin.vjp(row) for row in v]), np.stack([lin.jvp(row) for row in u])]
+    sizes, run = [], Session.run
+
+    def watched(session, feeds):
+        seeds = [feeds[name] for name in feeds if name in ("pc.cotangents", "pc.tangents")]
+        sizes.extend(seed.shape()[0] * n for seed in seeds)
+        return run(session, feeds)
+
+    monkeypatch.setattr(Session, "run", watched)
+    for found, expected in zip((lin.vjp(v), lin.jvp(u)), wanted, strict=True):
+        close(found, expected)
+    assert sum(sizes) == 2 * c * n and len(sizes) > 2
+    assert max(sizes) <= max(TOGETHER, n)
 
 
 def test_a_model_that_mixes_samples_is_run_whole():
